@@ -1,0 +1,26 @@
+"""Children of MMEngine's root registries under the scope ``vidtx_mm``.
+
+Every type is written with its scope (``type='vidtx_mm.VideoSwin'``), so that it is found from MMAction2, MMDetection,
+MMPose and plain MMEngine alike. ``locations`` are imported at the first look-up, not at ``import vidtx_mm``.
+"""
+
+from mmengine.registry import HOOKS as _HOOKS
+from mmengine.registry import METRICS as _METRICS
+from mmengine.registry import MODELS as _MODELS
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as _OPTIM_WRAPPER_CONSTRUCTORS
+from mmengine.registry import TRANSFORMS as _TRANSFORMS
+from mmengine.registry import WEIGHT_INITIALIZERS as _WEIGHT_INITIALIZERS
+from mmengine.registry import Registry
+
+SCOPE = 'vidtx_mm'
+
+MODELS = Registry('model', parent=_MODELS, scope=SCOPE, locations=['vidtx_mm.backbones', 'vidtx_mm.heads'])
+TRANSFORMS = Registry('transform', parent=_TRANSFORMS, scope=SCOPE, locations=['vidtx_mm.transforms'])
+HOOKS = Registry('hook', parent=_HOOKS, scope=SCOPE, locations=['vidtx_mm.weights.hooks'])
+METRICS = Registry('metric', parent=_METRICS, scope=SCOPE, locations=['vidtx_mm.heads'])
+WEIGHT_INITIALIZERS = Registry(
+    'weight initializer', parent=_WEIGHT_INITIALIZERS, scope=SCOPE, locations=['vidtx_mm.weights.initializers']
+)
+OPTIM_WRAPPER_CONSTRUCTORS = Registry(
+    'optimizer wrapper constructor', parent=_OPTIM_WRAPPER_CONSTRUCTORS, scope=SCOPE, locations=['vidtx_mm.optim']
+)
