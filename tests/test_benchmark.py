@@ -1,0 +1,135 @@
+"""tools/benchmark.py: structure of the record, arithmetic of ratios, memory of a child; never timing values."""
+
+import importlib.util
+import json
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from vidtx_mm.benchmark.pairs import PAIRS, Pair, Side
+from vidtx_mm.benchmark.report import COLUMNS, summarise, table
+from vidtx_mm.benchmark.run import MeasurementError, measure
+from vidtx_mm.benchmark.worker import Finished, Settings, perturb
+
+TOOLS = Path(__file__).parents[1] / 'tools'
+SMALL = dict(frames=4, size=32, threads=1)
+
+
+class Pooled(nn.Module):
+    """A clip's channel means through one linear layer; ``waste`` MiB are allocated and written on the way."""
+
+    def __init__(self, waste: int = 0) -> None:
+        super().__init__()
+        self.waste = waste
+        self.fc = nn.Linear(3, 5)
+
+    def forward(self, clips: Tensor) -> dict[str, Tensor]:
+        torch.ones(self.waste, 1024, 256).sum()
+        return {'scores': self.fc(clips.mean((2, 3, 4)))}
+
+
+def pick(output: dict[str, Tensor]) -> Tensor:
+    return output['scores']
+
+
+def pair(ours: partial, reference: partial | None) -> Pair:
+    sides = [None if build is None else Side(build, output=pick) for build in (ours, reference)]
+    return Pair(sides[0], sides[1], frames=4, size=32)
+
+
+def load_tool(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f'tool_{name}', TOOLS / f'{name}.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def finished(peak: float, output: np.ndarray | None = None) -> Finished:
+    return Finished(idle_mib=100.0, peak_mib=peak, output=output)
+
+
+def test_ratios_are_of_neighbouring_runs() -> None:
+    seconds = dict(ours=[1.0, 2.0, 6.0], reference=[2.0, 8.0, 4.0])
+    outputs = dict(ours=finished(30, np.array([1.0, 2.0])), reference=finished(60, np.array([1.5, 2.25])))
+    row = summarise('x', Settings(), seconds, outputs, "the reference's")
+    assert row['time_ratio'] == dict(median=0.5, least=0.25, most=1.5)
+    assert row['memory_ratio'] == 0.5
+    assert row['difference'] == 0.5
+    assert (row['ours']['median'], row['ours']['least'], row['ours']['most']) == (2.0, 1.0, 6.0)
+
+
+def test_no_difference_is_claimed_on_other_weights() -> None:
+    seconds = dict(ours=[1.0], reference=[1.0])
+    outputs = dict(ours=finished(1, np.zeros(2)), reference=finished(1, np.zeros(2)))
+    assert summarise('x', Settings(), seconds, outputs, 'not mapped (KeyError: y)')['difference'] is None
+
+
+def test_outputs_of_other_shapes_are_refused() -> None:
+    outputs = dict(ours=finished(1, np.zeros((2, 1))), reference=finished(1, np.zeros(2)))
+    with pytest.raises(ValueError, match=r'ours \(2, 1\).*\(2,\)'):
+        summarise('x', Settings(), dict(ours=[1.0], reference=[1.0]), outputs, "the reference's")
+
+
+@pytest.mark.parametrize('mode', ['forward', 'train'])
+def test_pair_in_children(mode: str) -> None:
+    settings = Settings(mode=mode, batch=2, **SMALL)
+    row = measure('tiny', pair(partial(Pooled), partial(Pooled, waste=64)), settings, runs=3, warmup=1)
+    assert [len(row[side]['seconds']) for side in ('ours', 'reference')] == [3, 3]
+    assert all(second > 0 for side in ('ours', 'reference') for second in row[side]['seconds'])
+    # 64 MiB of scratch in the reference must show, and hardly anything in ours.
+    assert 60 < row['reference']['peak_mib'] - row['ours']['peak_mib'] < 80
+    # A plain module is no family of ours: its weights cannot be mapped, which must be said, not fatal.
+    assert row['weights'].startswith('not mapped') and row['difference'] is None
+    lines = table([row]).splitlines()
+    assert len(lines) == 3 and all(line.count('|') == len(COLUMNS) + 1 for line in lines)
+
+
+def test_alone() -> None:
+    row = measure('tiny', pair(partial(Pooled), None), Settings(**SMALL), runs=1, warmup=0)
+    assert row['reference'] is None and row['time_ratio'] is None
+    assert table([row]).count('| - ') == 5
+
+
+def test_a_failing_side_is_named() -> None:
+    broken = Pair(Side(partial(Pooled, no_such_option=1)), None, frames=4, size=32)
+    with pytest.raises(MeasurementError, match='tiny, ours: TypeError.*no_such_option'):
+        measure('tiny', broken, Settings(**SMALL), runs=1, warmup=0)
+
+
+@pytest.mark.parametrize('wrong', [dict(mode='backward'), dict(precision='fp8')])
+def test_unknown_settings_list_the_valid_ones(wrong: dict) -> None:
+    with pytest.raises(ValueError, match='choose one of'):
+        Settings(**wrong)
+
+
+def test_perturb_moves_every_parameter_and_statistic() -> None:
+    model = nn.Sequential(nn.Conv3d(3, 4, 1), nn.BatchNorm3d(4), nn.LayerNorm(4))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    perturb(model)
+    moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved == set(before) - {'1.num_batches_tracked'}
+
+
+def test_tool_writes_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    tool = load_tool('benchmark')
+    monkeypatch.setitem(PAIRS, 'tiny', pair(partial(Pooled), partial(Pooled)))
+    file = tmp_path / 'out' / 'record.json'
+    argv = ['tiny', '--mode', 'forward', '--runs', '2', '--warmup', '0', '--threads', '1', '--out', str(file)]
+    assert tool.main(argv) == 0
+    record = json.loads(file.read_text())
+    assert record['command'].endswith(' '.join(argv))
+    assert record['machine']['cores'] >= 1 and {'python', 'torch', 'mmengine'} <= set(record['versions'])
+    (row,) = record['rows']
+    assert (row['settings']['frames'], row['settings']['size']) == (4, 32)
+    assert '| tiny | forward |' in capsys.readouterr().out
+
+
+def test_tool_refuses_an_unknown_pair(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        load_tool('benchmark').main(['swin9d'])
+    assert 'swin3d_t' in capsys.readouterr().err

@@ -1,0 +1,5 @@
+"""Measure one of our models beside a reference: time, memory and the difference of their outputs.
+
+``pairs`` declares what is compared, ``worker`` is the child process of one side, ``run`` alternates the two,
+``report`` does the arithmetic and the printing, ``complexity`` counts parameters and multiply-adds.
+"""

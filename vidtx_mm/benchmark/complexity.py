@@ -1,0 +1,61 @@
+"""Parameters and multiply-adds of a model or a config, counted on the meta device: nothing is computed or stored."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """``parameters`` and ``macs``: multiply-adds of matrix products, attention and convolutions, in units (not G).
+
+    What the papers call FLOPs are such multiply-adds; norms, activations and additions are left out, as they do.
+    """
+
+    parameters: int
+    macs: int
+
+
+def count(model: nn.Module, shape: Shape, call: Callable[[nn.Module, Tensor], Any] | None = None) -> Complexity:
+    """Count one forward pass of a meta-device model in eval mode with an input of ``shape``.
+
+    On the meta device PyTorch takes the plain path of attention, whose two products are counted whatever fused
+    kernel a real device would use.
+    """
+    model.eval()
+    clips = torch.empty(shape, device='meta')
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(clips) if call is None else call(model, clips)
+    return Complexity(sum(p.numel() for p in model.parameters()), counter.get_total_flops() // 2)
+
+
+def count_config(cfg: Config, shape: Shape | None = None) -> Complexity:
+    """Count one view of a recogniser config: backbone and head on a clip (3, T, H, W), by default the tested one."""
+    from mmaction.registry import MODELS
+
+    clip = shape or view_shape(cfg)
+    with torch.device('meta'):
+        model = MODELS.build(cfg.model)
+    return count(model, (1, 1, *clip), call=_classify)
+
+
+def view_shape(cfg: Config) -> Shape:
+    """(3, T, H, W) of one view, read from the test pipeline's ``clip_len`` and ``crop_size``."""
+    pipeline = cfg.test_dataloader.dataset.pipeline
+    frames = next((step['clip_len'] for step in pipeline if 'clip_len' in step), None)
+    side = next((step['crop_size'] for step in pipeline if 'crop_size' in step), None)
+    if frames is None or side is None:
+        raise ValueError(f'{cfg.filename}: no clip_len or crop_size in the test pipeline; give the shape (3, T, H, W)')
+    height, width = (side, side) if isinstance(side, int) else side
+    return (3, frames, height, width)
+
+
+def _classify(model: nn.Module, clips: Tensor) -> Any:
+    return model(clips, stage='head')

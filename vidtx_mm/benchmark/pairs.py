@@ -1,0 +1,92 @@
+"""The table of pairs: how each model is built, called and compared.
+
+A further pair is one more row of ``PAIRS``. Builders are module-level functions, because the children import them by
+name; they import the reference's package themselves, so that a missing package only spoils its own row.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+
+import vidtx_mm.backbones as backbones
+
+
+def call_model(model: nn.Module, clips: Tensor) -> Any:
+    """Call a model with clips (B, 3, T, H, W), as ours and MMAction2's backbones want them."""
+    return model(clips)
+
+
+def whole_output(output: Any) -> Tensor:
+    """Compare all of the output."""
+    return output
+
+
+@dataclass(frozen=True)
+class Side:
+    """One model of a pair.
+
+    ``imports`` are loaded before the idle memory is measured, so that a package's own weight is not put down to its
+    model. ``output`` picks the tensor that both sides share out of what ``call`` returns; it is compared in the
+    forward pass and gives the loss of the training step.
+    """
+
+    build: Callable[[], nn.Module]
+    imports: tuple[str, ...] = ()
+    call: Callable[[nn.Module, Tensor], Any] = call_model
+    output: Callable[[Any], Tensor] = whole_output
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One of our models, the reference beside it (or none) and the clip that the published numbers use.
+
+    ``load`` holds further arguments of :func:`vidtx_mm.weights.load_pretrained`, which reads the reference's own
+    state dict into our model.
+    """
+
+    ours: Side
+    reference: Side | None
+    frames: int
+    size: int
+    load: dict[str, Any] = field(default_factory=dict)
+
+    def alone(self) -> 'Pair':
+        """The same pair without its reference."""
+        return replace(self, reference=None)
+
+
+def build_backbone(name: str, **kwargs: Any) -> nn.Module:
+    """Build one of our backbones by its class name."""
+    return getattr(backbones, name)(**kwargs)
+
+
+def build_mmaction(module: str, name: str, **kwargs: Any) -> nn.Module:
+    """Build a backbone class of MMAction2 with its fresh initialisation, as its constructor leaves it."""
+    from importlib import import_module
+
+    return getattr(import_module(f'mmaction.models.backbones.{module}'), name)(**kwargs)
+
+
+def _ours(name: str, **kwargs: Any) -> Side:
+    return Side(partial(build_backbone, name, **kwargs))
+
+
+def _mmaction(module: str, name: str, **kwargs: Any) -> Side:
+    return Side(partial(build_mmaction, module, name, **kwargs), imports=('mmaction.models',))
+
+
+def _swin3d(arch: str, window_size: tuple[int, int, int] = (8, 7, 7)) -> Pair:
+    kwargs = dict(arch=arch, window_size=window_size, drop_path_rate=0.0)
+    return Pair(_ours('VideoSwin', **kwargs), _mmaction('swin', 'SwinTransformer3D', **kwargs), frames=32, size=224)
+
+
+# Stochastic depth and dropout are off in every row: both sides must do the same work in the training step.
+PAIRS: dict[str, Pair] = {
+    'swin3d_t': _swin3d('tiny'),
+    'swin3d_s': _swin3d('small'),
+    'swin3d_b': _swin3d('base'),
+    'swin3d_b_w1677': _swin3d('base', window_size=(16, 7, 7)),
+}

@@ -1,0 +1,87 @@
+"""Alternate the two sides of a pair, each in its own child process, and collect the numbers."""
+
+import multiprocessing
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from .pairs import Pair
+from .report import summarise
+from .worker import Failed, Finished, Ready, Settings, serve
+
+
+class MeasurementError(RuntimeError):
+    """A side could not be built or run."""
+
+
+def measure(name: str, pair: Pair, settings: Settings, runs: int, warmup: int) -> dict[str, Any]:
+    """Measure one pair in one mode.
+
+    The sides run in turn (ours, reference, ours, ...), so that a drift of the machine meets both alike.
+
+    Args:
+        name: label of the row.
+        pair: the two sides; ``reference=None`` measures ours alone.
+        settings: mode, input and numerics shared by both sides.
+        runs: measured runs of each side.
+        warmup: runs of each side before, not counted (compilation falls in here).
+
+    Returns:
+        The row of :func:`vidtx_mm.benchmark.report.summarise`.
+
+    Raises:
+        MeasurementError: naming the side and its error.
+    """
+    if runs < 1:
+        raise ValueError(f'runs={runs}; at least one run is needed')
+    roles = ('ours',) if pair.reference is None else ('reference', 'ours')  # the reference leaves the weights
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        weights = str(Path(folder) / 'weights.pth')
+        sides: dict[str, Connection] = {}
+        notes: dict[str, str] = {}
+        for role in roles:
+            sides[role] = stack.enter_context(_child(pair, role, settings, weights))
+            notes[role] = _receive(sides[role], name, role, Ready).weights
+        order = sorted(roles)
+        seconds: dict[str, list[float]] = {role: [] for role in order}
+        for index in range(warmup + runs):
+            for role in order:
+                sides[role].send('run')
+                elapsed = _receive(sides[role], name, role, float)
+                if index >= warmup:
+                    seconds[role].append(elapsed)
+        finished: dict[str, Finished] = {}
+        for role in order:
+            sides[role].send('finish')
+            finished[role] = _receive(sides[role], name, role, Finished)
+    return summarise(name, settings, seconds, finished, notes['ours'])
+
+
+@contextmanager
+def _child(pair: Pair, role: str, settings: Settings, weights: str) -> Iterator[Connection]:
+    context = multiprocessing.get_context('spawn')
+    here, there = context.Pipe()
+    process = context.Process(target=serve, args=(there, pair, role, settings, weights), daemon=True)
+    process.start()
+    there.close()
+    try:
+        yield here
+    finally:
+        here.close()
+        process.join(timeout=5)
+        if process.is_alive():
+            process.terminate()
+
+
+def _receive(connection: Connection, name: str, role: str, kind: type) -> Any:
+    try:
+        message = connection.recv()
+    except EOFError:
+        message = Failed('its process ended without a word (out of memory?)')
+    if isinstance(message, Failed):
+        raise MeasurementError(f'{name}, {role}: {message.error}')
+    assert isinstance(message, kind), message
+    return message
