@@ -1,0 +1,154 @@
+"""What all backbones have in common: arch tables, output contract, freezing, activation checkpointing."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+
+def choose(name: str, value: str, valid: Sequence[str]) -> str:
+    """Return ``value`` if it is one of ``valid``, else raise and list them."""
+    if value not in valid:
+        raise ValueError(f'{name}={value!r}: choose one of {", ".join(map(repr, valid))}')
+    return value
+
+
+def triple(name: str, value: Sequence[int]) -> tuple[int, int, int]:
+    """Check a (t, h, w) size."""
+    if isinstance(value, int) or len(value) != 3 or not all(isinstance(v, int) and v > 0 for v in value):
+        raise ValueError(f'{name}={value!r}: give three positive integers (t, h, w)')
+    t, h, w = value
+    return t, h, w
+
+
+def resolve_arch(arch: str | Mapping[str, Any], archs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Look up a named arch, or check that a dict has exactly the keys of the named ones."""
+    if isinstance(arch, str):
+        return dict(archs[choose('arch', arch, list(archs))])
+    expected = set().union(*archs.values())
+    required = set.intersection(*(set(a) for a in archs.values()))
+    unknown, missing = set(arch) - expected, required - set(arch)
+    if unknown or missing:
+        raise ValueError(
+            f'arch={dict(arch)}: unknown keys {sorted(unknown)}, missing keys {sorted(missing)}; a dict needs '
+            f'{sorted(required)}' + (f' and may have {sorted(expected - required)}' if expected - required else '')
+        )
+    return dict(arch)
+
+
+def initialise(module: nn.Module) -> None:
+    """The transformer initialisation for ``Module.apply``: linear layers truncated normal of std 0.02, biases zero."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+@contextmanager
+def _frozen_statistics(module: nn.Module) -> Iterator[None]:
+    """Keep BatchNorm's running statistics while a checkpointed forward is run a second time."""
+    norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    saved = [(m.momentum, m.num_batches_tracked) for m in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+        norm.num_batches_tracked = norm.num_batches_tracked.clone()  # type: ignore[union-attr]
+    try:
+        yield
+    finally:
+        for norm, (momentum, batches) in zip(norms, saved, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, batches
+
+
+class Backbone(BaseModule):
+    """Base of the backbones.
+
+    A subclass calls :meth:`_set_outputs` with the channels and the (t, h, w) strides of all its stages before it builds
+    its modules and :meth:`_finish` after, returns ``self._pack(outputs)`` from ``forward``, names its modules per stage
+    in :meth:`stage_modules` and runs its blocks through :meth:`_run`.
+
+    Attributes:
+        family: the word by which ``vidtx_mm.weights`` finds the rules for this backbone's checkpoints.
+        out_channels: channels of each output.
+        out_strides: (t, h, w) stride of each output.
+    """
+
+    family = ''
+    out_channels: tuple[int, ...]
+    out_strides: tuple[tuple[int, int, int], ...]
+
+    def __init__(
+        self,
+        frozen_stages: int = -1,
+        with_cp: bool | Sequence[int] = False,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        self.frozen_stages = frozen_stages
+        self.with_cp = with_cp
+
+    def _set_outputs(
+        self,
+        out_indices: Sequence[int] | int,
+        channels: Sequence[int],
+        strides: Sequence[tuple[int, int, int]],
+    ) -> None:
+        stages = len(channels)
+        indices = (out_indices,) if isinstance(out_indices, int) else tuple(out_indices)
+        if not indices or any(not -stages <= i < stages for i in indices):
+            raise ValueError(f'out_indices={out_indices}: there are {stages} stages, choose from 0 to {stages - 1}')
+        self.out_indices = tuple(i % stages for i in indices)
+        if list(self.out_indices) != sorted(set(self.out_indices)):
+            raise ValueError(f'out_indices={out_indices} must rise and not repeat')
+        if not -1 <= self.frozen_stages <= stages:
+            raise ValueError(
+                f'frozen_stages={self.frozen_stages}: choose -1 (none), 0 (the tokeniser) to {stages} (all stages)'
+            )
+        if not isinstance(self.with_cp, bool) and len(self.with_cp) != stages:
+            raise ValueError(f'with_cp={self.with_cp} needs one count for each of the {stages} stages')
+        self.out_channels = tuple(channels[i] for i in self.out_indices)
+        self.out_strides = tuple(strides[i] for i in self.out_indices)
+
+    def _finish(self) -> None:
+        self.apply(initialise)
+        self._freeze()
+
+    def _freeze(self) -> None:
+        for modules in self.stage_modules()[: self.frozen_stages + 1]:
+            for module in modules:
+                module.eval().requires_grad_(False)
+
+    def _pack(self, outputs: Sequence[Tensor]) -> Tensor | tuple[Tensor, ...]:
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+    def _run(self, block: nn.Module, x: Tensor, stage: int, index: int) -> Tensor:
+        """Run block ``index`` of ``stage``, keeping only its input for the backward pass where ``with_cp`` says so."""
+        kept = self.with_cp if isinstance(self.with_cp, bool) else index < self.with_cp[stage]
+        if not (kept and torch.is_grad_enabled()):
+            return block(x)
+
+        def contexts() -> tuple[AbstractContextManager, AbstractContextManager]:
+            return nullcontext(), _frozen_statistics(block)
+
+        return checkpoint(block, x, use_reentrant=False, context_fn=contexts)
+
+    def stage_modules(self) -> list[list[nn.Module]]:
+        """The modules that ``frozen_stages`` freezes: entry 0 the tokeniser, entry n stage n, in forward order."""
+        raise NotImplementedError
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of the parameters that the paper spares from weight decay besides norms and biases."""
+        return set()
+
+    def layer_depth(self, name: str) -> tuple[int, int]:
+        """The depth of a parameter, 0 for the tokeniser, and the number of depths (for layer-wise rate decay)."""
+        raise NotImplementedError
+
+    def train(self, mode: bool = True) -> 'Backbone':
+        super().train(mode)
+        self._freeze()
+        return self

@@ -1,0 +1,256 @@
+"""Video Swin Transformer (Liu et al., arXiv 2106.13230)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..layers import Attention, DropPath, Mlp, PatchMerging, Tokenizer, Window, WindowLayout, drop_path_rates
+from ..registry import MODELS
+from .base import Backbone, choose, resolve_arch, triple
+
+ARCHS: dict[str, dict[str, Any]] = {
+    'tiny': dict(embed_dims=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24)),
+    'small': dict(embed_dims=96, depths=(2, 2, 18, 2), num_heads=(3, 6, 12, 24)),
+    'base': dict(embed_dims=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32)),
+    'large': dict(embed_dims=192, depths=(2, 2, 18, 2), num_heads=(6, 12, 24, 48)),
+}
+# Which axes (t, h, w) alternate blocks shift by half a window.
+SHIFTS = {'space-time': (1, 1, 1), 'space': (0, 1, 1), 'none': (0, 0, 0)}
+ATTENTIONS = ('joint', 'split', 'factorized')
+RELATIVE_INDICES = ('exact', 'upstream')
+CROSSING_BIAS = -100.0  # added between tokens that meet in a window only through the cyclic shift
+
+
+class WindowAttention(Attention):
+    """Attention in windows with a learned bias per relative offset (section 3.2)."""
+
+    def __init__(
+        self, dim: int, num_heads: int, window: Window, qkv_bias: bool = True, relative_index: str = 'exact'
+    ) -> None:
+        super().__init__(dim, num_heads, qkv_bias)
+        self.window = window
+        self.relative_index = relative_index
+        t, h, w = window.size
+        self.relative_position_bias_table = nn.Parameter(
+            torch.zeros((2 * t - 1) * (2 * h - 1) * (2 * w - 1), num_heads)
+        )
+        nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
+
+    def bias(self, size: tuple[int, int, int]) -> Tensor:
+        """(heads, N, N) bias for windows of ``size``, which may be clipped.
+
+        The rows of the table are offsets (t, h, w), query minus key, from -(window - 1) up. The official code looks up a
+        clipped window at the first N x N entries of the full window's index (Video-Swin-Transformer,
+        swin_transformer.py, WindowAttention3D.forward), which are other offsets when height or width is clipped;
+        'upstream' does so too.
+        """
+        if self.relative_index == 'upstream':
+            tokens = size[0] * size[1] * size[2]
+            return self._offsets_to_pairs(self.window.size)[:, :tokens, :tokens]
+        return self._offsets_to_pairs(size)
+
+    def _offsets_to_pairs(self, size: tuple[int, int, int]) -> Tensor:
+        offsets = self.relative_position_bias_table.t().unflatten(1, [2 * w - 1 for w in self.window.size])
+        for axis, (full, clipped) in enumerate(zip(self.window.size, size, strict=True), 1):
+            offsets = offsets.narrow(axis, full - clipped, 2 * clipped - 1).unfold(axis, clipped, 1)
+        # now (heads, query t, h, w, reversed key t, h, w)
+        return offsets.flip(4, 5, 6).reshape(self.num_heads, *[size[0] * size[1] * size[2]] * 2)
+
+    def forward(self, tokens: Tensor, layout: WindowLayout) -> Tensor:  # type: ignore[override]
+        slabs = layout.slabs()
+        counts = [windows for windows, _ in slabs]
+        bias = self.bias(layout.size)
+        outputs = []
+        for (_, last), *qkv in zip(slabs, *[x.split(counts) for x in self.split_heads(tokens)], strict=True):
+            crossing = self.window.mask(layout.size, last)
+            mask = bias if crossing is None else bias + CROSSING_BIAS * crossing
+            outputs.append(F.scaled_dot_product_attention(*qkv, attn_mask=mask[None]))
+        return self.join_heads(outputs[0] if len(outputs) == 1 else torch.cat(outputs))
+
+
+class SwinBlock(nn.Module):
+    """Window attention and perceptron, each normed before and added to its input: (B, T, H, W, C) -> the same."""
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        window: Window,
+        mlp_ratio: float,
+        qkv_bias: bool,
+        drop_path: float,
+        relative_index: str,
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim)
+        self.attn = WindowAttention(dim, num_heads, window, qkv_bias, relative_index)
+        self.drop_path = DropPath(drop_path)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio))
+
+    def attend(self, x: Tensor) -> Tensor:
+        tokens, layout = self.attn.window.split(self.norm1(x))
+        return x + self.drop_path(self.attn.window.merge(self.attn(tokens, layout), layout))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.attend(x)
+        return x + self.drop_path(self.mlp(self.norm2(x)))
+
+
+class FactorizedSwinBlock(SwinBlock):
+    """A spatial block with a temporal attention after the spatial one, weighted by a learned scalar that starts at zero
+    (the paper's 'factorized' design, section 4.3)."""
+
+    def __init__(self, dim: int, num_heads: int, window: Window, temporal_window: Window, **kwargs: Any) -> None:
+        super().__init__(dim, num_heads, window, **kwargs)
+        self.temporal_norm = nn.LayerNorm(dim)
+        self.temporal_attn = WindowAttention(dim, num_heads, temporal_window, kwargs['qkv_bias'])
+        self.temporal_scale = nn.Parameter(torch.zeros(1))
+
+    def attend(self, x: Tensor) -> Tensor:
+        x = super().attend(x)
+        tokens, layout = self.temporal_attn.window.split(self.temporal_norm(x))
+        temporal = self.temporal_attn.window.merge(self.temporal_attn(tokens, layout), layout)
+        return x + self.drop_path(self.temporal_scale * temporal)
+
+
+class SwinStage(nn.Module):
+    """The blocks of one resolution and, except in the last stage, the patch merging after them."""
+
+    def __init__(self, blocks: Sequence[nn.Module], downsample: nn.Module | None) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+        self.downsample = downsample
+
+
+@MODELS.register_module()
+class VideoSwin(Backbone):
+    """Video Swin Transformer: (B, C, T, H, W) clips to (B, C', T', H', W') feature maps.
+
+    With the default patch size, stage i (from 0) has stride (2, 4 * 2**i, 4 * 2**i) and embed_dims * 2**i channels. Any
+    T, H and W work: the end is zero-padded to whole patches and windows, and windows never exceed the grid.
+
+    Args:
+        arch: 'tiny', 'small', 'base', 'large', or a dict of embed_dims, depths and num_heads.
+        patch_size: (t, h, w) of a token in frames and pixels.
+        window_size: (t, h, w) of an attention window in tokens.
+        attention: the paper's three designs (section 4.3, table 4). 'joint': space-time windows; 'split': spatial windows
+            and two temporal layers on top; 'factorized': a temporal attention after each spatial one. The temporal
+            attentions of the last two work in windows of ``window_size[0]`` frames at one place.
+        shift: the axes on which every second block shifts its windows by half: 'space-time', 'space' or 'none'.
+        relative_index: 'exact' uses the offsets of the tokens that a clipped window holds; 'upstream' reproduces the
+            official code for inputs whose height or width is below a window (see ``WindowAttention.bias``).
+        out_indices: the stages to return, each after its LayerNorm.
+        frozen_stages: -1 for none, 0 the tokeniser, n the tokeniser and the first n stages.
+        with_cp: recompute activations in the backward pass, in all blocks or in the first n of each stage.
+
+    Source: the paper, and SwinTransformer/Video-Swin-Transformer, mmaction/models/backbones/swin_transformer.py.
+    """
+
+    family = 'video_swin'
+
+    def __init__(
+        self,
+        arch: str | Mapping[str, Any] = 'tiny',
+        in_channels: int = 3,
+        patch_size: Sequence[int] = (2, 4, 4),
+        window_size: Sequence[int] = (8, 7, 7),
+        mlp_ratio: float = 4.0,
+        qkv_bias: bool = True,
+        patch_norm: bool = True,
+        drop_path_rate: float = 0.1,
+        attention: str = 'joint',
+        shift: str = 'space-time',
+        relative_index: str = 'exact',
+        out_indices: Sequence[int] | int = (3,),
+        frozen_stages: int = -1,
+        with_cp: bool | Sequence[int] = False,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(frozen_stages, with_cp, init_cfg)
+        settings = resolve_arch(arch, ARCHS)
+        self.patch_size = triple('patch_size', patch_size)
+        self.window_size = triple('window_size', window_size)
+        self.attention = choose('attention', attention, ATTENTIONS)
+        choose('relative_index', relative_index, RELATIVE_INDICES)
+        shifted_axes = SHIFTS[choose('shift', shift, list(SHIFTS))]
+        self.depths = tuple(settings['depths'])
+        heads = settings['num_heads']
+        if len(heads) != len(self.depths):
+            raise ValueError(f'arch: depths={self.depths} and num_heads={tuple(heads)} differ in length')
+        dims = [settings['embed_dims'] * 2**stage for stage in range(len(self.depths))]
+        t, h, w = self.patch_size
+        strides = [(t, h * 2**stage, w * 2**stage) for stage in range(len(dims))]
+        self._set_outputs(out_indices, dims, strides)
+
+        self.patch_embed = Tokenizer(
+            in_channels, dims[0], self.patch_size, norm=nn.LayerNorm(dims[0]) if patch_norm else None
+        )
+        joint = self.attention == 'joint'
+        frames = self.window_size[0]
+        window = self.window_size if joint else (1, *self.window_size[1:])
+        shifts = [(0, 0, 0), tuple(size // 2 * on for size, on in zip(window, shifted_axes, strict=True))]
+        temporal_shifts = [(0, 0, 0), (frames // 2 * shifted_axes[0], 0, 0)]
+        rates = iter(drop_path_rates(drop_path_rate, sum(self.depths)))
+        common = dict(mlp_ratio=mlp_ratio, qkv_bias=qkv_bias, relative_index=relative_index)
+
+        self.layers = nn.ModuleList()
+        for stage, (dim, depth) in enumerate(zip(dims, self.depths, strict=True)):
+            windows = [Window(window, s) for s in shifts]
+            temporal = [Window((frames, 1, 1), s) for s in temporal_shifts]
+            blocks: list[nn.Module] = []
+            for index in range(depth):
+                args: dict[str, Any] = dict(common, window=windows[index % 2], drop_path=next(rates))
+                if self.attention == 'factorized':
+                    args['temporal_window'] = temporal[index % 2]
+                block = FactorizedSwinBlock if self.attention == 'factorized' else SwinBlock
+                blocks.append(block(dim, heads[stage], **args))
+            last = stage == len(dims) - 1
+            self.layers.append(SwinStage(blocks, None if last else PatchMerging(dim)))
+        if self.attention == 'split':
+            self.temporal = nn.ModuleList(
+                SwinBlock(dims[-1], heads[-1], window=Window((frames, 1, 1), s), drop_path=drop_path_rate, **common)
+                for s in temporal_shifts
+            )
+        for stage in self.out_indices:
+            self.add_module(self._norm_name(stage), nn.LayerNorm(dims[stage]))
+        self._finish()
+
+    def _norm_name(self, stage: int) -> str:
+        """The last stage's norm has the official name; published files hold no other."""
+        return 'norm' if stage == len(self.depths) - 1 else f'norm{stage}'
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+        x = self.patch_embed(x)
+        outputs = []
+        for index, stage in enumerate(self.layers[: self.out_indices[-1] + 1]):
+            for block_index, block in enumerate(stage.blocks):
+                x = self._run(block, x, index, block_index)
+            if self.attention == 'split' and stage.downsample is None:
+                for block in self.temporal:
+                    x = block(x)
+            if index in self.out_indices:
+                outputs.append(getattr(self, self._norm_name(index))(x).movedim(-1, 1).contiguous())
+            if index < self.out_indices[-1]:
+                x = stage.downsample(x)
+        return self._pack(outputs)
+
+    def stage_modules(self) -> list[list[nn.Module]]:
+        return [[self.patch_embed], *[[stage] for stage in self.layers]]
+
+    def no_weight_decay(self) -> set[str]:
+        spared = ('relative_position_bias_table', 'temporal_scale')
+        return {name for name, _ in self.named_parameters() if name.endswith(spared)}
+
+    def layer_depth(self, name: str) -> tuple[int, int]:
+        total = sum(self.depths) + 1
+        parts = name.split('.')
+        if parts[0] == 'patch_embed':
+            return 0, total
+        if parts[0] != 'layers':
+            return total - 1, total
+        before = sum(self.depths[: int(parts[1])])
+        return (before + int(parts[3]) + 1 if parts[2] == 'blocks' else before + self.depths[int(parts[1])]), total

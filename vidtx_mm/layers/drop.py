@@ -1,0 +1,32 @@
+"""Stochastic depth."""
+
+import torch
+from torch import Tensor, nn
+
+
+class DropPath(nn.Module):
+    """Drop a residual branch per sample with probability ``rate`` and rescale the kept ones (arXiv 1603.09382).
+
+    A sample is an entry of the first axis.
+    """
+
+    def __init__(self, rate: float = 0.0) -> None:
+        super().__init__()
+        if not 0 <= rate < 1:
+            raise ValueError(f'drop path rate {rate} is not in [0, 1)')
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.rate == 0:
+            return x
+        keep = 1 - self.rate
+        mask = torch.empty(x.shape[0], *[1] * (x.dim() - 1), dtype=x.dtype, device=x.device).bernoulli_(keep)
+        return x * (mask / keep)
+
+    def extra_repr(self) -> str:
+        return f'rate={self.rate:.3f}'
+
+
+def drop_path_rates(rate: float, depth: int) -> list[float]:
+    """Rates rising linearly from 0 at the first block to ``rate`` at the last."""
+    return [rate * block / max(depth - 1, 1) for block in range(depth)]

@@ -1,0 +1,17 @@
+"""The two-layer perceptron of a transformer block."""
+
+from torch import Tensor, nn
+
+
+class Mlp(nn.Module):
+    """Linear, GELU, linear over the last axis."""
+
+    def __init__(self, dim: int, hidden_dim: int, gelu: str = 'none') -> None:
+        """``gelu`` is 'none' for the exact GELU, 'tanh' for its approximation (JAX models)."""
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden_dim)
+        self.act = nn.GELU(approximate=gelu)
+        self.fc2 = nn.Linear(hidden_dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(self.act(self.fc1(x)))

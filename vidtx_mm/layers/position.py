@@ -1,0 +1,34 @@
+"""Resizing learned position tables to another token grid."""
+
+from torch import Tensor
+from torch.nn import functional as F
+
+SPACE_MODES = {'bicubic': dict(mode='bicubic', align_corners=False), 'nearest': dict(mode='nearest')}
+TIME_MODES = {'bicubic': dict(mode='linear', align_corners=False), 'nearest': dict(mode='nearest')}
+
+
+def _check_mode(mode: str) -> None:
+    if mode not in SPACE_MODES:
+        raise ValueError(f'table_resize={mode!r}: choose one of {sorted(SPACE_MODES)}')
+
+
+def resize_space_table(table: Tensor, old: tuple[int, int], new: tuple[int, int], mode: str = 'bicubic') -> Tensor:
+    """Resize a (1, H*W, C) table, rows in row-major order, from the grid ``old`` to ``new`` (both (H, W)).
+
+    A class token's row is not part of the grid: cut it off first.
+    """
+    _check_mode(mode)
+    if table.shape[1] != old[0] * old[1]:
+        raise ValueError(f'a table of {table.shape[1]} rows is not a grid of {old[0]} x {old[1]}')
+    if old == new:
+        return table
+    grid = table.transpose(1, 2).unflatten(2, old)
+    return F.interpolate(grid, size=new, **SPACE_MODES[mode]).flatten(2).transpose(1, 2)
+
+
+def resize_time_table(table: Tensor, frames: int, mode: str = 'bicubic') -> Tensor:
+    """Resize a (1, T, C) table to ``frames`` rows: linearly for 'bicubic' (time has one axis), or by 'nearest'."""
+    _check_mode(mode)
+    if table.shape[1] == frames:
+        return table
+    return F.interpolate(table.transpose(1, 2), size=frames, **TIME_MODES[mode]).transpose(1, 2)

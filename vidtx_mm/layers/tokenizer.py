@@ -1,0 +1,71 @@
+"""Tokenisers: tubelets, frame patches and down-samplings are one convolution."""
+
+from collections.abc import Sequence
+
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+CONVS = {2: nn.Conv2d, 3: nn.Conv3d}
+PATCHES = {2: 'b c (h i) (w j) -> b h w (c i j)', 3: 'b c (t i) (h j) (w k) -> b t h w (c i j k)'}
+
+
+def pad_to_multiple(x: Tensor, multiple: Sequence[int], first_axis: int) -> Tensor:
+    """Zero-pad the end of the axes from ``first_axis`` on, so that ``multiple`` divides them."""
+    ends = [-x.shape[first_axis + i] % m for i, m in enumerate(multiple)]
+    if not any(ends):
+        return x
+    trailing = x.dim() - first_axis - len(multiple)
+    return F.pad(x, [0, 0] * trailing + [side for end in reversed(ends) for side in (0, end)])
+
+
+class Tokenizer(nn.Module):
+    """Cut a channels-first clip or image into patches and embed each: (B, C, *size) -> (B, *grid, dim), channels last.
+
+    ``kernel`` has one entry per axis (three for clips, two for images). ``odd_size`` says what becomes of a size that the
+    stride does not divide: 'pad' zero-pads its end, 'floor' drops the remainder (a plain convolution). Non-overlapping
+    patches are embedded by a matrix product, which is faster than the convolution and the same to rounding.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        dim: int,
+        kernel: Sequence[int],
+        stride: Sequence[int] | None = None,
+        padding: Sequence[int] | None = None,
+        norm: nn.Module | None = None,
+        odd_size: str = 'pad',
+    ) -> None:
+        super().__init__()
+        if odd_size not in ('pad', 'floor'):
+            raise ValueError(f"odd_size={odd_size!r}: choose 'pad' or 'floor'")
+        self.kernel = tuple(kernel)
+        self.stride = tuple(stride or kernel)
+        self.padding = tuple(padding or [0] * len(self.kernel))
+        self.odd_size = odd_size
+        self.proj = CONVS[len(self.kernel)](in_channels, dim, self.kernel, self.stride, self.padding)
+        self.norm = norm or nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.dim() != len(self.kernel) + 2:
+            raise ValueError(
+                f'expected a {len(self.kernel) + 2}-dimensional (B, C, {"T, " if len(self.kernel) == 3 else ""}H, W) '
+                f'input, got shape {tuple(x.shape)}'
+            )
+        if x.shape[1] != self.proj.in_channels:
+            raise ValueError(
+                f'the model takes {self.proj.in_channels} input channels, got {x.shape[1]} in shape {tuple(x.shape)}; '
+                'set in_channels, or check the layout (channels come second)'
+            )
+        if self.odd_size == 'pad':
+            x = pad_to_multiple(x, self.stride, first_axis=2)
+        if self.kernel == self.stride and not any(self.padding):
+            return self.norm(self._embed_patches(x))
+        return self.norm(self.proj(x).movedim(1, -1))
+
+    def _embed_patches(self, x: Tensor) -> Tensor:
+        for axis, size in enumerate(self.kernel, 2):
+            x = x.narrow(axis, 0, x.shape[axis] // size * size)
+        sides = dict(zip('ijk', self.kernel, strict=False))
+        return F.linear(rearrange(x, PATCHES[len(self.kernel)], **sides), self.proj.weight.flatten(1), self.proj.bias)
