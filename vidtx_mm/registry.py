@@ -4,6 +4,7 @@ Every type is written with its scope (``type='vidtx_mm.VideoSwin'``), so that it
 MMPose and plain MMEngine alike. ``locations`` are imported at the first look-up, not at ``import vidtx_mm``.
 """
 
+from mmengine.registry import DATASETS as _DATASETS
 from mmengine.registry import HOOKS as _HOOKS
 from mmengine.registry import METRICS as _METRICS
 from mmengine.registry import MODELS as _MODELS
@@ -15,6 +16,7 @@ from mmengine.registry import Registry
 SCOPE = 'vidtx_mm'
 
 MODELS = Registry('model', parent=_MODELS, scope=SCOPE, locations=['vidtx_mm.backbones', 'vidtx_mm.heads'])
+DATASETS = Registry('dataset', parent=_DATASETS, scope=SCOPE, locations=['vidtx_mm.datasets'])
 TRANSFORMS = Registry('transform', parent=_TRANSFORMS, scope=SCOPE, locations=['vidtx_mm.transforms'])
 HOOKS = Registry('hook', parent=_HOOKS, scope=SCOPE, locations=['vidtx_mm.weights.hooks'])
 METRICS = Registry('metric', parent=_METRICS, scope=SCOPE, locations=['vidtx_mm.heads'])

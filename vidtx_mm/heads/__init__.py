@@ -1,1 +1,6 @@
+"""Classification heads and the metric of the two-label one."""
 
+from .cls_head import VideoClsHead
+from .multi_head import MultiHeadAccuracy, VideoMultiClsHead
+
+__all__ = ['MultiHeadAccuracy', 'VideoClsHead', 'VideoMultiClsHead']

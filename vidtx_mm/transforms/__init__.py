@@ -1,1 +1,18 @@
+"""Sampling, crops and augmentation of the published protocols, as far as MMAction2 lacks them."""
 
+from .color import ClipColorJitter
+from .erasing import NormalizedErasing
+from .rand_augment import RandAugment
+from .sampling import SampleClips, SampleSegments
+from .spatial import InverseRandomRescale, ScaleJitter, UniformCrop
+
+__all__ = [
+    'ClipColorJitter',
+    'InverseRandomRescale',
+    'NormalizedErasing',
+    'RandAugment',
+    'SampleClips',
+    'SampleSegments',
+    'ScaleJitter',
+    'UniformCrop',
+]

@@ -1,0 +1,77 @@
+"""Colour augmentation with one draw for all frames of a clip."""
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from vidtx_mm.registry import TRANSFORMS
+
+_GRAY = np.array([0.2989, 0.587, 0.114], dtype=np.float32)
+
+
+def _scale_saturation_and_shift_hue(frames: np.ndarray, saturation: float, hue: float) -> np.ndarray:
+    """(T, H, W, 3) in [0, 1]; ``hue`` is a fraction of the colour circle."""
+    column = frames.reshape(-1, *frames.shape[2:])
+    hsv = cv2.cvtColor(column, cv2.COLOR_RGB2HSV)
+    hsv[..., 0] = (hsv[..., 0] + 360 * hue) % 360
+    hsv[..., 1] = np.clip(hsv[..., 1] * saturation, 0, 1)
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB).reshape(frames.shape)
+
+
+@TRANSFORMS.register_module()
+class ClipColorJitter(BaseTransform):
+    """Brightness, saturation, contrast and hue, then perhaps grey; the same draw for all frames.
+
+    In this order: brightness adds a value of at most ``brightness`` (of a range of 1), saturation and contrast multiply
+    by a factor within 1 +- the value (contrast about the mean of each frame and channel), hue turns by a fraction of
+    the colour circle. MMAction2's ``ColorJitter`` multiplies the brightness, has no probability and no grey, and
+    draws the order once, when it is built.
+
+    Source: ``dmvr/processors.py::color_default_augm``, used by ViViT's Kinetics configs.
+
+    Args:
+        prob: share of the clips whose colours change.
+        gray_prob: share of the clips that turn grey.
+        brightness: largest change, pixel values being 0 to 1.
+        saturation: largest change of the factor.
+        contrast: largest change of the factor.
+        hue: largest turn, as a fraction of the circle.
+
+    Required keys: imgs, RGB frames (H, W, 3), uint8. Modified: imgs.
+    """
+
+    def __init__(
+        self,
+        prob: float = 0.8,
+        gray_prob: float = 0.1,
+        brightness: float = 32 / 255,
+        saturation: float = 0.4,
+        contrast: float = 0.4,
+        hue: float = 0.2,
+    ) -> None:
+        self.prob = prob
+        self.gray_prob = gray_prob
+        self.ranges = np.array([brightness, saturation, contrast, hue])
+
+    def transform(self, results: dict) -> dict:
+        change, gray = np.random.rand(2) < (self.prob, self.gray_prob)
+        if not (change or gray):
+            return results
+        frames = np.stack(results['imgs']).astype(np.float32) / 255
+        if change:
+            frames = self._jitter(frames, *np.random.uniform(-self.ranges, self.ranges))
+        if gray:
+            frames = np.repeat((frames @ _GRAY)[..., None], 3, axis=-1)
+        results['imgs'] = list(np.clip(frames * 255, 0, 255).round().astype(np.uint8))
+        return results
+
+    @staticmethod
+    def _jitter(frames: np.ndarray, brightness: float, saturation: float, contrast: float, hue: float) -> np.ndarray:
+        frames = np.clip(frames + np.float32(brightness), 0, 1)
+        frames = _scale_saturation_and_shift_hue(frames, 1 + saturation, 0)
+        mean = frames.mean(axis=(1, 2), keepdims=True)
+        frames = np.clip((frames - mean) * np.float32(1 + contrast) + mean, 0, 1)
+        return _scale_saturation_and_shift_hue(frames, 1, hue)
+
+    def __repr__(self) -> str:
+        return f'ClipColorJitter(prob={self.prob}, gray_prob={self.gray_prob}, ranges={self.ranges.tolist()})'

@@ -1,0 +1,171 @@
+"""The operations of RandAugment on clips (T, H, W, 3) of uint8, and their strengths by level."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageEnhance, ImageOps
+
+ImageOp = Callable[[Image.Image, Any], Image.Image]
+ClipOp = Callable[[np.ndarray, Any], np.ndarray]
+Strength = Callable[[float], Any]
+
+MAX_LEVEL = 10
+GRAY = (128, 128, 128)
+
+
+def each_frame(op: ImageOp) -> ClipOp:
+    """The same argument for every frame; statistics (contrast, histogram) are those of each frame."""
+    return lambda clip, arg: np.stack([np.asarray(op(Image.fromarray(frame), arg)) for frame in clip])
+
+
+def whole_clip(op: ImageOp) -> ClipOp:
+    """All frames as one image, one below the other; statistics are those of the clip."""
+
+    def apply(clip: np.ndarray, arg: Any) -> np.ndarray:
+        column = clip.reshape(-1, *clip.shape[2:])
+        return np.array(op(Image.fromarray(column), arg)).reshape(clip.shape)
+
+    return apply
+
+
+def _affine(img: Image.Image, matrix: tuple[float, ...]) -> Image.Image:
+    return img.transform(img.size, Image.Transform.AFFINE, matrix, resample=Image.Resampling.BICUBIC, fillcolor=GRAY)
+
+
+def auto_contrast(img: Image.Image, _: None) -> Image.Image:
+    return ImageOps.autocontrast(img)
+
+
+def equalize(img: Image.Image, _: None) -> Image.Image:
+    return ImageOps.equalize(img)
+
+
+def invert(img: Image.Image, _: None) -> Image.Image:
+    return ImageOps.invert(img)
+
+
+def rotate(img: Image.Image, degrees: float) -> Image.Image:
+    return img.rotate(degrees, resample=Image.Resampling.BICUBIC, fillcolor=GRAY)
+
+
+def posterize(img: Image.Image, bits: int) -> Image.Image:
+    return ImageOps.posterize(img, min(bits, 8))
+
+
+def solarize(img: Image.Image, threshold: int) -> Image.Image:
+    return ImageOps.solarize(img, threshold)
+
+
+def solarize_add(img: Image.Image, value: int) -> Image.Image:
+    return img.point([min(255, i + value) if i < 128 else i for i in range(256)] * 3)
+
+
+def color(img: Image.Image, factor: float) -> Image.Image:
+    return ImageEnhance.Color(img).enhance(factor)
+
+
+def contrast(img: Image.Image, factor: float) -> Image.Image:
+    return ImageEnhance.Contrast(img).enhance(factor)
+
+
+def contrast_to_white(img: Image.Image, factor: float) -> Image.Image:
+    """TensorFlow's 'equivalent of PIL Contrast' blends with white in any image of more than 65,280 pixels.
+
+    It divides the sum of the histogram, that is the number of pixels, by 256 and takes this as the mean grey value
+    (``official/legacy/image_classification/augment.py::contrast``).
+    """
+    return Image.blend(Image.new('RGB', img.size, (255, 255, 255)), img, factor)
+
+
+def brightness(img: Image.Image, factor: float) -> Image.Image:
+    return ImageEnhance.Brightness(img).enhance(factor)
+
+
+def sharpness(img: Image.Image, factor: float) -> Image.Image:
+    return ImageEnhance.Sharpness(img).enhance(factor)
+
+
+def shear_x(img: Image.Image, factor: float) -> Image.Image:
+    return _affine(img, (1, factor, 0, 0, 1, 0))
+
+
+def shear_y(img: Image.Image, factor: float) -> Image.Image:
+    return _affine(img, (1, 0, 0, factor, 1, 0))
+
+
+def translate_x(img: Image.Image, fraction: float) -> Image.Image:
+    return _affine(img, (1, 0, fraction * img.width, 0, 1, 0))
+
+
+def translate_y(img: Image.Image, fraction: float) -> Image.Image:
+    return _affine(img, (1, 0, 0, 0, 1, fraction * img.height))
+
+
+def cutout(clip: np.ndarray, half: int) -> np.ndarray:
+    """Grey out one square of side 2 * ``half`` around a random centre, the same in all frames."""
+    y, x = (np.random.randint(side) for side in clip.shape[1:3])
+    clip = clip.copy()
+    clip[:, max(y - half, 0) : y + half, max(x - half, 0) : x + half] = GRAY
+    return clip
+
+
+def nothing(clip: np.ndarray, _: None) -> np.ndarray:
+    return clip
+
+
+def _signed(scale: float) -> Strength:
+    """Zero to ``scale``, either sign."""
+    return lambda level: level / MAX_LEVEL * scale * np.random.choice((-1, 1))
+
+
+def _whole(scale: int) -> Strength:
+    return lambda level: int(level / MAX_LEVEL * scale)
+
+
+def _none(level: float) -> None:
+    return None
+
+
+def _away_from_one(level: float) -> float:
+    return 1 + level / MAX_LEVEL * 0.9 * np.random.choice((-1, 1))
+
+
+def _from_a_tenth(level: float) -> float:
+    return level / MAX_LEVEL * 1.8 + 0.1
+
+
+INCREASING: dict[str, tuple[ClipOp, Strength]] = {
+    'auto_contrast': (each_frame(auto_contrast), _none),
+    'equalize': (each_frame(equalize), _none),
+    'invert': (each_frame(invert), _none),
+    'rotate': (each_frame(rotate), _signed(30)),
+    'posterize': (each_frame(posterize), lambda level: 4 - int(level / MAX_LEVEL * 4)),
+    'solarize': (each_frame(solarize), lambda level: 256 - int(level / MAX_LEVEL * 256)),
+    'solarize_add': (each_frame(solarize_add), _whole(110)),
+    'color': (each_frame(color), _away_from_one),
+    'contrast': (each_frame(contrast), _away_from_one),
+    'brightness': (each_frame(brightness), _away_from_one),
+    'sharpness': (each_frame(sharpness), _away_from_one),
+    'shear_x': (each_frame(shear_x), _signed(0.3)),
+    'shear_y': (each_frame(shear_y), _signed(0.3)),
+    'translate_x': (each_frame(translate_x), _signed(0.45)),
+    'translate_y': (each_frame(translate_y), _signed(0.45)),
+}
+"""timm's 'increasing' operations: the higher the level, the stronger."""
+
+PIXELWISE: dict[str, tuple[ClipOp, Strength]] = {
+    'auto_contrast': (whole_clip(auto_contrast), _none),
+    'equalize': (whole_clip(equalize), _none),
+    'invert': (whole_clip(invert), _none),
+    'posterize': (whole_clip(posterize), _whole(4)),
+    'solarize': (whole_clip(solarize), _whole(256)),
+    'color': (whole_clip(color), _from_a_tenth),
+    'contrast': (whole_clip(contrast_to_white), _from_a_tenth),
+    'brightness': (whole_clip(brightness), _from_a_tenth),
+    'sharpness': (whole_clip(sharpness), _from_a_tenth),
+    'cutout': (cutout, _whole(40)),
+    'solarize_add': (whole_clip(solarize_add), _whole(110)),
+    'nothing': (nothing, _none),
+}
+"""ViViT's operations: those that need no geometry, on the frames stacked to one image, and doing nothing."""

@@ -1,0 +1,217 @@
+"""Which frames make a clip: the rules of the published training and test code."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from mmaction.datasets.transforms import UniformSample
+from mmcv.transforms import BaseTransform
+
+from vidtx_mm.registry import TRANSFORMS
+
+
+@dataclass(frozen=True)
+class Span:
+    """A clip of ``clip_len`` frames, ``interval`` apart, in a video of ``num_frames`` frames."""
+
+    num_frames: int
+    clip_len: int
+    interval: float
+
+    @property
+    def length(self) -> float:
+        return self.clip_len * self.interval
+
+    @property
+    def slack(self) -> float:
+        return max(self.num_frames - self.length, 0)
+
+
+def _any_integer(span: Span, num_clips: int) -> np.ndarray:
+    return np.random.randint(max(int(span.num_frames - span.length) + 1, 1), size=num_clips)
+
+
+def _any_integer_that_fits(span: Span, num_clips: int) -> np.ndarray:
+    return np.random.randint(max(int(span.num_frames - span.length + span.interval), 1), size=num_clips)
+
+
+def _any_fraction(span: Span, num_clips: int) -> np.ndarray:
+    return np.random.uniform(0, span.slack, size=num_clips)
+
+
+def _segment_centres(span: Span, num_clips: int) -> np.ndarray:
+    segment = (span.num_frames - span.length + 1) / num_clips
+    if span.num_frames < span.length:
+        return np.zeros(num_clips, dtype=int)
+    return (np.arange(num_clips) * segment + segment / 2).astype(int)
+
+
+def _both_ends(span: Span, num_clips: int) -> np.ndarray:
+    if num_clips == 1:
+        return np.array([np.floor(span.slack / 2)])
+    return np.arange(num_clips) * np.floor(span.slack / (num_clips - 1))
+
+
+def _segment_starts(span: Span, num_clips: int) -> np.ndarray:
+    return span.slack * np.arange(num_clips) / num_clips
+
+
+def _even_steps(span: Span, num_clips: int) -> np.ndarray:
+    if num_clips == 1:
+        return np.array([span.slack // 2], dtype=int)
+    return np.linspace(0, span.slack, num_clips, dtype=np.float32).astype(int)
+
+
+def _exact(start: float, span: Span) -> np.ndarray:
+    return int(start) + np.arange(span.clip_len) * int(span.interval)
+
+
+def _spread(start: float, span: Span) -> np.ndarray:
+    # torch's float32 linspace, as the official code: its roundings decide which frame a whole number falls on.
+    return torch.linspace(start, start + span.length - 1, span.clip_len).clamp(min=0).long().numpy()
+
+
+def _loop(indices: np.ndarray, num_frames: int) -> np.ndarray:
+    return indices % num_frames
+
+
+def _clamp(indices: np.ndarray, num_frames: int) -> np.ndarray:
+    return np.minimum(indices, num_frames - 1)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Where training and test clips start, how the frames lie in a clip, and what a short video does."""
+
+    train_starts: Callable[[Span, int], np.ndarray]
+    test_starts: Callable[[Span, int], np.ndarray]
+    frames: Callable[[float, Span], np.ndarray]
+    overrun: Callable[[np.ndarray, int], np.ndarray]
+
+
+PROTOCOLS = {
+    'video_swin': Protocol(_any_integer, _segment_centres, _exact, _loop),
+    'uniformer': Protocol(_any_fraction, _both_ends, _spread, _clamp),
+    'timesformer': Protocol(_any_fraction, _segment_starts, _spread, _clamp),
+    'timesformer_paper': Protocol(_any_fraction, _both_ends, _spread, _clamp),
+    'vivit': Protocol(_any_integer_that_fits, _even_steps, _exact, _loop),
+}
+
+
+@TRANSFORMS.register_module()
+class SampleClips(BaseTransform):
+    """Sample clips as the named publication does. MMAction2's ``SampleFrames`` picks other frames in each case.
+
+    With N frames, a clip of ``clip_len`` T, ``frame_interval`` r, span S = T * r and n clips:
+
+    ===================== ==================== ============================== ===================== ==============
+    ``protocol``          training start       test starts, k = 0 ... n-1      frames of a clip      short videos
+    ===================== ==================== ============================== ===================== ==============
+    ``video_swin``        integer in [0, N-S]  int((k + 1/2) * (N-S+1) / n)   start + i*r           start again
+    ``uniformer``         real in [0, N-S]     k * floor((N-S) / (n-1)),      T values from start   repeat the
+                                               n=1: floor((N-S) / 2)          to start+S-1, cut     last frame
+    ``timesformer``       real in [0, N-S]     k * (N-S) / n                  as ``uniformer``      as ``uniformer``
+    ``timesformer_paper`` real in [0, N-S]     as ``uniformer``: the middle   as ``uniformer``      as ``uniformer``
+    ``vivit``             integer in           k * (N-S) / (n-1), cut,        start + i*r           start again
+                          [0, N-S+r)           n=1: floor((N-S) / 2)
+    ===================== ==================== ============================== ===================== ==============
+
+    ``SampleFrames`` covers both ends in tests (k * (N-S+r-1) / (n-1), rounded), uses steps of exactly r and starts
+    again in short videos.
+
+    Sources: Video-Swin-Transformer ``mmaction/datasets/pipelines/loading.py::SampleFrames``; UniFormer
+    ``slowfast/datasets/decoder.py::get_start_end_idx`` with ``use_offset`` (Kinetics, UCF101); TimeSformer
+    ``timesformer/datasets/decoder.py::get_start_end_idx``: a single test clip is the start of the video, where the
+    paper (section 4) says the middle; ViViT: ``dmvr/processors.py::sample_sequence, sample_linspace_sequence``.
+
+    Args:
+        protocol: a line of the table.
+        clip_len: frames of a clip.
+        frame_interval: step between frames, in frames of ``target_fps`` where that is given.
+        num_clips: clips per video.
+        target_fps: scale the span to videos of another frame rate (``avg_fps`` of ``DecordInit``), in frames per
+            second. TimeSformer uses 30. For the protocols that spread T values over the span.
+        test_mode: fixed starts in place of random ones.
+
+    Required keys: total_frames, start_index, avg_fps (with ``target_fps``). Added: frame_inds, clip_len,
+    frame_interval, num_clips.
+    """
+
+    def __init__(
+        self,
+        protocol: str,
+        clip_len: int,
+        frame_interval: int = 1,
+        num_clips: int = 1,
+        target_fps: float | None = None,
+        test_mode: bool = False,
+    ) -> None:
+        if protocol not in PROTOCOLS:
+            raise ValueError(f'SampleClips: protocol={protocol!r}: choose one of {", ".join(map(repr, PROTOCOLS))}')
+        if min(clip_len, frame_interval, num_clips) < 1:
+            raise ValueError(
+                f'SampleClips: clip_len={clip_len}, frame_interval={frame_interval} and num_clips={num_clips} '
+                'must be at least 1'
+            )
+        self.rules = PROTOCOLS[protocol]
+        if target_fps is not None and self.rules.frames is not _spread:
+            raise ValueError(
+                f'SampleClips: protocol={protocol!r} steps by whole frames and takes no target_fps={target_fps}'
+            )
+        self.protocol = protocol
+        self.clip_len = clip_len
+        self.frame_interval = frame_interval
+        self.num_clips = num_clips
+        self.target_fps = target_fps
+        self.test_mode = test_mode
+
+    def _interval(self, results: dict) -> float:
+        if self.target_fps is None:
+            return self.frame_interval
+        fps = results.get('avg_fps')
+        if not fps:
+            raise KeyError(
+                f'SampleClips: target_fps={self.target_fps} needs the frame rate of the video (avg_fps), which '
+                'DecordInit sets; for frame folders leave target_fps out'
+            )
+        return self.frame_interval * fps / self.target_fps
+
+    def transform(self, results: dict) -> dict:
+        num_frames = results['total_frames']
+        if num_frames < 1:
+            raise ValueError(f'SampleClips: {results.get("filename", "the video")} has no frames')
+        span = Span(num_frames, self.clip_len, self._interval(results))
+        starts = (self.rules.test_starts if self.test_mode else self.rules.train_starts)(span, self.num_clips)
+        clips = [self.rules.overrun(self.rules.frames(start, span), num_frames) for start in starts]
+        results['frame_inds'] = (np.concatenate(clips) + results['start_index']).astype(np.int32)
+        results['clip_len'] = self.clip_len
+        results['frame_interval'] = self.frame_interval
+        results['num_clips'] = self.num_clips
+        return results
+
+    def __repr__(self) -> str:
+        names = ('protocol', 'clip_len', 'frame_interval', 'num_clips', 'target_fps', 'test_mode')
+        return f'SampleClips({", ".join(f"{name}={getattr(self, name)!r}" for name in names)})'
+
+
+@TRANSFORMS.register_module()
+class SampleSegments(UniformSample):
+    """One frame from each of ``clip_len`` equal segments, as Video Swin and TimeSformer do on Something-Something.
+
+    Training is that of MMAction2's ``UniformSample``: any frame from round(s*i) to round(s*(i+1)), both included, with
+    s = (N-1) / clip_len. In tests the official code takes the floor of the mean of these two ends, ``UniformSample``
+    takes round(s*i) + int(s/2), which can be one frame earlier. (UniFormer tests as ``UniformSample`` does.)
+
+    Sources: Video-Swin-Transformer ``mmaction/datasets/pipelines/loading.py::SampleFrames`` with ``frame_uniform``;
+    TimeSformer ``timesformer/datasets/ssv2.py::get_seq_frames``.
+    """
+
+    def __init__(self, clip_len: int, test_mode: bool = False) -> None:
+        super().__init__(clip_len, num_clips=1, test_mode=test_mode)
+
+    def _get_sample_clips(self, num_frames: int) -> np.ndarray:
+        if not self.test_mode:
+            return super()._get_sample_clips(num_frames)
+        ends = np.round((num_frames - 1) / self.clip_len * np.arange(self.clip_len + 1)).astype(int)
+        return (ends[:-1] + ends[1:]) // 2
