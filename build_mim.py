@@ -1,4 +1,4 @@
-"""Build steps that give the package its ``.mim`` folder: configs, tools and the model index, where openmim looks for them.
+"""Build steps that give the package its ``.mim`` folder, in which openmim finds configs, tools and the model index.
 
 A wheel carries a copy. An editable install gets links in the source tree, so that an edited config is seen at once.
 """
