@@ -110,7 +110,7 @@ class VideoListDataset(VideoDataset):
             if label < 0 or (classes is not None and label >= classes):
                 last = 'num_classes - 1' if classes is None else classes - 1
                 raise ValueError(
-                    f'{where} has label {label}, but labels run from 0 to {last}; correct the list (labels start at 0), '
+                    f'{where} has label {label}, but labels run from 0 to {last}; correct the list (labels start at 0) '
                     f'or set num_classes (now {classes}) of data set and head'
                 )
         if self.class_splits:
