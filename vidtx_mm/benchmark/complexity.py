@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -38,12 +39,13 @@ def count(model: nn.Module, shape: Shape, call: Callable[[nn.Module, Tensor], An
 
 def count_config(cfg: Config, shape: Shape | None = None) -> Complexity:
     """Count one view of a recogniser config: backbone and head on a clip (3, T, H, W), by default the tested one."""
-    from mmaction.registry import MODELS
+    return count(build_on_meta(cfg), (1, 1, *(shape or view_shape(cfg))), call=_classify)
 
-    clip = shape or view_shape(cfg)
-    with torch.device('meta'):
-        model = MODELS.build(cfg.model)
-    return count(model, (1, 1, *clip), call=_classify)
+
+def build_on_meta(cfg: Config) -> nn.Module:
+    """The config's model without memory for its weights, built under the config's own default scope."""
+    with DefaultScope.overwrite_default_scope(cfg.default_scope), torch.device('meta'):
+        return MODELS.build(cfg.model)
 
 
 def view_shape(cfg: Config) -> Shape:

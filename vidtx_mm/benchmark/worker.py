@@ -4,6 +4,7 @@ One child serves one side in one mode, so that its peak memory is that mode's al
 """
 
 import time
+import warnings
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
@@ -79,6 +80,8 @@ def serve(connection: Connection, pair: Pair, role: str, settings: Settings, wei
 
 def _serve(connection: Connection, pair: Pair, role: str, settings: Settings, weights: Path) -> None:
     side = getattr(pair, role)
+    if role == 'reference':
+        warnings.simplefilter('ignore')  # what others' code warns of is not this tool's news
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     for module in side.imports:

@@ -1,0 +1,172 @@
+"""What the names of the recognition configs say, per family; the one place to extend when a family or a config comes.
+
+A name is ``<family>_<word>_..._<data>.py``. Each word stands for facts that the config must hold, and for further keys
+in which it may differ from the family's reference config; nothing else may differ.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+CONFIG_DIR = Path(__file__).parents[2] / 'configs'
+CONFIGS = sorted(path for path in CONFIG_DIR.glob('*.py'))
+KNOBS = (
+    'data_root',
+    'data_root_val',
+    'ann_file_train',
+    'ann_file_val',
+    'ann_file_test',
+    'num_classes',
+    'batch_size',
+    'num_workers',
+    'lr',
+    'epochs',
+    'checkpoint',
+)
+DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+ABSENT = object()
+
+
+@dataclass(frozen=True)
+class Word:
+    """``facts``: dotted key to value, or to a predicate of the value. ``touches``: patterns of keys it may change."""
+
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    touches: tuple[str, ...] = ()
+
+    def may_change(self, key: str) -> bool:
+        return any(fnmatchcase(key, pattern) for pattern in (*self.facts, *self.touches))
+
+
+@dataclass(frozen=True)
+class Published:
+    """``parameters`` exactly, head included; ``gmacs`` of one view within 1%; ``checkpoint``: the file started from."""
+
+    parameters: int
+    gmacs: float | None
+    checkpoint: str
+
+
+@dataclass(frozen=True)
+class Family:
+    """``reduction`` makes any of its configs small enough for a training step in a test."""
+
+    backbone: str
+    reference: str
+    words: Mapping[str, Word]
+    published: Mapping[str, Published]
+    reduction: Mapping[str, Any]
+
+
+def contains(text: str) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, str) and re.search(text, value) is not None
+
+
+DATA_TOUCHES = ('data_root*', 'ann_file_*', '*.ann_file', '*.data_prefix.video', '*num_classes', 'checkpoint')
+
+
+def data(folder: str, classes: int, *touches: str) -> Word:
+    lists = {f'{loader}.dataset.ann_file': contains(f'^data/{folder}/') for loader in DATALOADERS}
+    return Word({'num_classes': classes, 'model.cls_head.num_classes': classes, **lists}, (*DATA_TOUCHES, *touches))
+
+
+# A data set with another protocol also changes the pipelines and the schedule.
+PROTOCOL = ('*pipeline', '*.pipeline', 'epochs', '*.max_epochs', 'param_scheduler', 'lr', '*.lr')
+DATA = {
+    'k400': data('kinetics400', 400),
+    'k600': data('kinetics600', 600),
+    'ssv2': data('sthv2', 174, *PROTOCOL, 'model.test_cfg.*', 'model.cls_head.label_smooth_eps'),
+}
+
+SWIN_FIT = ('checkpoint', '*.checkpoint', '*.weight_decay', '*.drop_path_rate', '*.max_testing_views')
+
+
+def swin_size(embed_dims: int, depths: list[int], num_heads: list[int], **facts: Any) -> Word:
+    arch = dict(embed_dims=embed_dims, depths=depths, num_heads=num_heads)
+    head = {'model.cls_head.in_channels': 8 * embed_dims}
+    return Word({**{f'model.backbone.arch.{key}': value for key, value in arch.items()}, **head, **facts}, SWIN_FIT)
+
+
+LARGE = dict(embed_dims=192, depths=[2, 2, 18, 2], num_heads=[6, 12, 24, 48])
+TINY_FILE = 'swin_tiny_patch4_window7_224.pth'
+SWIN = Family(
+    backbone='vidtx_mm.VideoSwin',
+    reference='swin3d_b_k400',
+    words={
+        't': swin_size(96, [2, 2, 6, 2], [3, 6, 12, 24]),
+        's': swin_size(96, [2, 2, 18, 2], [3, 6, 12, 24]),
+        'b': swin_size(128, [2, 2, 18, 2], [4, 8, 16, 32]),
+        'l': swin_size(**LARGE),
+        'l384': Word(
+            {**swin_size(**LARGE).facts, 'model.backbone.window_size': (8, 12, 12)},
+            (*SWIN_FIT, '*pipeline', '*.pipeline'),
+        ),
+        'in22k': Word({'checkpoint': contains('22k')}, (*SWIN_FIT, 'lr', '*.lr')),
+        'split': Word({'model.backbone.attention': 'split'}),
+        'factorized': Word({'model.backbone.attention': 'factorized'}),
+        'noshift': Word({'model.backbone.shift': 'none'}),
+        'ssv2': Word(
+            {'model.backbone.window_size': (16, 7, 7)}, (*DATA['ssv2'].touches, *SWIN_FIT, 'model.backbone.init_cfg.*')
+        ),
+    },
+    published={
+        'swin3d_t_k400': Published(28_158_070, 87.9, TINY_FILE),
+        'swin3d_t_split_k400': Published(42_008_026, 83, TINY_FILE),
+        'swin3d_t_factorized_k400': Published(36_486_316, 95, TINY_FILE),
+        'swin3d_t_noshift_k400': Published(28_158_070, 87.9, TINY_FILE),
+        'swin3d_s_k400': Published(49_816_678, 165.9, 'swin_small_patch4_window7_224.pth'),
+        'swin3d_b_k400': Published(88_048_984, 281.6, 'swin_base_patch4_window7_224.pth'),
+        'swin3d_b_in22k_k400': Published(88_048_984, 281.6, 'swin_base_patch4_window7_224_22k.pth'),
+        'swin3d_b_in22k_k600': Published(88_253_984, 281.6, 'swin_base_patch4_window7_224_22k.pth'),
+        'swin3d_b_ssv2': Published(88_834_038, 320.6, 'swin_base_patch244_window1677_kinetics400_22k.pth'),
+        'swin3d_l_in22k_k400': Published(196_953_916, 604, 'swin_large_patch4_window7_224_22k.pth'),
+        'swin3d_l384_in22k_k400': Published(199_999_516, 2107, 'swin_large_patch4_window12_384_22k.pth'),
+    },
+    reduction={
+        'model.backbone.arch': dict(embed_dims=8, depths=[1, 2], num_heads=[1, 2]),
+        'model.cls_head.in_channels': 16,
+    },
+)
+
+FAMILIES = {'swin3d': SWIN}
+
+
+def family(name: str) -> Family:
+    """The family of a config; a name that begins with none is a mistake in the name or a missing row here."""
+    return FAMILIES[name.split('_')[0]]
+
+
+def words(name: str) -> list[Word]:
+    """What the words of a name stand for. A data set's general facts and the family's own add up."""
+    known = [family(name).words, DATA]
+    found = []
+    for word in name.split('_')[1:]:
+        meanings = [table[word] for table in known if word in table]
+        assert meanings, f'{name}: the word {word!r} is not declared; known are {sorted(set().union(*known))}'
+        found += meanings
+    return found
+
+
+def load(path: Path) -> Config:
+    """A copy of the parsed file, which the caller may change."""
+    return deepcopy(_parse(path))
+
+
+@cache
+def _parse(path: Path) -> Config:
+    return Config.fromfile(path)
+
+
+def flat(value: Any, key: str = '') -> dict[str, Any]:
+    """Dotted keys of nested dicts; lists stay whole."""
+    if not isinstance(value, dict | ConfigDict):
+        return {key: value}
+    items = [flat(inner, f'{key}.{name}' if key else name) for name, inner in value.items()]
+    return {name: inner for item in items for name, inner in item.items()}
