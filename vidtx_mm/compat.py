@@ -17,7 +17,7 @@ from functools import partial
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-from vidtx_mm import repairs
+from vidtx_mm.repairs import mmaction2, mmengine, mmpose
 
 SWITCH = 'VIDTX_MM_NO_REPAIR'
 logger = logging.getLogger('vidtx_mm')
@@ -58,8 +58,8 @@ REPAIRS = (
         broken='import mmaction.models fails: the wheel lacks mmaction.models.localizers.drn',
         upstream='open-mmlab/mmaction2#2714',
         modules=('mmaction.models.localizers',),
-        detect=repairs.lacks_drn,
-        repair=repairs.stand_in_drn,
+        detect=mmaction2.lacks_drn,
+        repair=mmaction2.stand_in_drn,
         remedy='only to use the localizer DRN: install mmaction2 from its source repository',
     ),
     Repair(
@@ -69,8 +69,8 @@ REPAIRS = (
         broken='import mmaction.models fails in mmaction.models.multimodal',
         upstream='not reported',
         modules=('mmaction.utils.dependency',),
-        detect=repairs.multimodal_fails,
-        repair=repairs.without_multimodal,
+        detect=mmaction2.multimodal_fails,
+        repair=mmaction2.without_multimodal,
         remedy='only to use VindLU: pip install timm "transformers<4.56"',
     ),
     Repair(
@@ -80,8 +80,8 @@ REPAIRS = (
         broken='mim test --checkpoint, --resume and load_from refuse checkpoints that MMEngine wrote',
         upstream='open-mmlab/mmengine#1655',
         modules=('mmengine.logging.history_buffer',),
-        detect=repairs.loads_weights_only,
-        repair=repairs.trust_checkpoint_globals,
+        detect=mmengine.loads_weights_only,
+        repair=mmengine.trust_checkpoint_globals,
     ),
     Repair(
         name='ddp_init',
@@ -90,8 +90,8 @@ REPAIRS = (
         broken='--launcher pytorch fails in torch.cuda.set_device',
         upstream='not reported',
         modules=('mmengine.dist.utils',),
-        detect=repairs.lacks_cuda,
-        repair=repairs.init_dist_without_cuda,
+        detect=mmengine.lacks_cuda,
+        repair=mmengine.init_dist_without_cuda,
         remedy='pass --cfg-options env_cfg.dist_cfg.backend=gloo',
     ),
     Repair(
@@ -101,8 +101,8 @@ REPAIRS = (
         broken='--launcher pytorch fails: DistributedDataParallel takes no device_ids on the CPU',
         upstream='not reported',
         modules=('mmengine.model.wrappers.distributed',),
-        detect=repairs.lacks_cuda,
-        repair=repairs.wrap_without_device_ids,
+        detect=mmengine.lacks_cuda,
+        repair=mmengine.wrap_without_device_ids,
     ),
     Repair(
         name='numpy2',
@@ -116,8 +116,8 @@ REPAIRS = (
             'mmaction.evaluation.metrics.multimodal_metric',
             'mmaction.utils.misc',
         ),
-        detect=repairs.uses_removed_numpy_names,
-        repair=repairs.with_numpy1_names,
+        detect=mmaction2.uses_removed_numpy_names,
+        repair=mmaction2.with_numpy1_names,
     ),
     Repair(
         name='simcc',
@@ -126,8 +126,8 @@ REPAIRS = (
         broken='import mmpose.visualization fails: simcc_vis imports torchvision',
         upstream='not reported',
         modules=('mmpose.visualization.simcc_vis',),
-        detect=repairs.lacks_torchvision,
-        repair=repairs.stand_in_torchvision,
+        detect=mmpose.lacks_torchvision,
+        repair=mmpose.stand_in_torchvision,
         remedy='only to draw SimCC heatmaps: install the torchvision that belongs to your torch',
     ),
     Repair(
@@ -137,20 +137,31 @@ REPAIRS = (
         broken='import mmaction.utils fails: the wheel does not require importlib_metadata',
         upstream='not reported',
         modules=(),
-        detect=repairs.lacks_importlib_metadata,
+        detect=mmaction2.lacks_importlib_metadata,
         repair=None,
         remedy='pip install importlib_metadata',
     ),
     Repair(
         name='pkg_resources',
-        package='openmim',
-        since='<= 0.3.9 with setuptools >= 82',
-        broken='mim does not start: setuptools no longer has pkg_resources',
+        package='openmim, mmengine',
+        since='<= 0.3.9 and <= 0.10.7, with setuptools >= 82',
+        broken="mim does not start and bases like 'mmaction::...' are not found: setuptools dropped pkg_resources",
         upstream='open-mmlab/mmcv#3325 (the same fault in mmcv)',
         modules=(),
-        detect=repairs.lacks_pkg_resources,
+        detect=mmaction2.lacks_pkg_resources,
         repair=None,
-        remedy='pip install "setuptools<80"',
+        remedy='pip install "setuptools<82"',
+    ),
+    Repair(
+        name='moviepy',
+        package='mmaction2',
+        since='1.2.0 with moviepy >= 2',
+        broken="writing gif or mp4 by MMAction2's visualizer asks for moviepy although it is installed",
+        upstream='not reported',
+        modules=(),
+        detect=mmaction2.lacks_moviepy_editor,
+        repair=None,
+        remedy='pip install "moviepy<2"',
     ),
 )
 

@@ -1,0 +1,24 @@
+"""What is installed, seen without importing it."""
+
+import importlib.util
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+
+def release(distribution: str) -> tuple[int, int]:
+    """(major, minor) of an installed distribution, (0, 0) where it is absent."""
+    try:
+        major, minor = version(distribution).split('.')[:2]
+    except PackageNotFoundError:
+        return 0, 0
+    return int(major), int(minor)
+
+
+def installed(package: str) -> bool:
+    return package in sys.modules or importlib.util.find_spec(package) is not None
+
+
+def package_folder(package: str) -> Path | None:
+    spec = importlib.util.find_spec(package)
+    return Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else None

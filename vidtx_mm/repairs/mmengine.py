@@ -1,0 +1,98 @@
+"""Repairs of mmengine: loading its own checkpoints, and distributed training on the CPU."""
+
+import functools
+import importlib
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+from vidtx_mm.repairs.environment import installed, release
+
+
+def loads_weights_only() -> bool:
+    return release('torch') >= (2, 6) and installed('mmengine')
+
+
+def _history_method(owner: Any, name: str) -> Any:
+    """Stands for ``getattr`` in a checkpoint and yields nothing but the statistics that every HistoryBuffer carries.
+
+    MMEngine pickles ``HistoryBuffer.mean`` and its like, which pickle writes as ``getattr(HistoryBuffer, 'mean')``; the
+    real ``getattr`` on the list of safe globals would open the door to any code.
+    """
+    from mmengine.logging import HistoryBuffer
+
+    if owner is HistoryBuffer and name in ('min', 'max', 'mean', 'current'):
+        return getattr(HistoryBuffer, name)
+    raise pickle.UnpicklingError(f'getattr({owner!r}, {name!r}) in a checkpoint is refused: it could run code')
+
+
+@contextmanager
+def trust_checkpoint_globals(module: ModuleType) -> Iterator[None]:
+    yield
+    import numpy as np
+    import torch
+
+    home = 'numpy._core.multiarray' if release('numpy') >= (2, 0) else 'numpy.core.multiarray'
+    numpy_core = importlib.import_module(home)
+    codes = np.typecodes['AllInteger'] + np.typecodes['AllFloat'] + '?'
+    rebuild = [
+        (getattr(numpy_core, name), f'{written_as}.multiarray.{name}')
+        for name in ('_reconstruct', 'scalar')
+        for written_as in ('numpy.core', 'numpy._core')
+    ]
+    torch.serialization.add_safe_globals(
+        [
+            module.HistoryBuffer,
+            (_history_method, 'builtins.getattr'),
+            np.ndarray,
+            np.dtype,
+            *{type(np.dtype(code)) for code in codes},
+            *rebuild,
+        ]
+    )
+
+
+def lacks_cuda() -> bool:
+    if not installed('torch'):
+        return False
+    import torch
+
+    return not torch.cuda.is_available()
+
+
+@contextmanager
+def init_dist_without_cuda(module: ModuleType) -> Iterator[None]:
+    yield
+    from mmengine.device import get_device
+
+    original = module._init_dist_pytorch
+
+    @functools.wraps(original)
+    def init_dist(backend: str, init_backend: str = 'torch', **kwargs: Any) -> None:
+        if get_device() != 'cpu' or init_backend != 'torch':
+            return original(backend, init_backend=init_backend, **kwargs)
+        if backend == 'nccl':
+            raise RuntimeError(
+                "env_cfg.dist_cfg.backend='nccl' needs a CUDA device and torch sees none: "
+                'add --cfg-options env_cfg.dist_cfg.backend=gloo'
+            )
+        module.torch_dist.init_process_group(backend=backend, **kwargs)
+
+    module._init_dist_pytorch = init_dist  # type: ignore[attr-defined]
+
+
+@contextmanager
+def wrap_without_device_ids(module: ModuleType) -> Iterator[None]:
+    yield
+    wrapper = module.MMDistributedDataParallel
+    original = wrapper.__init__
+
+    @functools.wraps(original)
+    def __init__(self: Any, module: Any, *args: Any, **kwargs: Any) -> None:
+        if all(parameter.device.type == 'cpu' for parameter in module.parameters()):
+            kwargs.pop('device_ids', None)
+        original(self, module, *args, **kwargs)
+
+    wrapper.__init__ = __init__
