@@ -121,24 +121,34 @@ class Backbone(BaseModule):
         for modules in self.stage_modules()[: self.frozen_stages + 1]:
             for module in modules:
                 module.eval().requires_grad_(False)
+        if self.frozen_stages >= 0:
+            for table in self.embeddings():
+                table.requires_grad_(False)
 
     def _pack(self, outputs: Sequence[Tensor]) -> Tensor | tuple[Tensor, ...]:
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
-    def _run(self, block: nn.Module, x: Tensor, stage: int, index: int) -> Tensor:
-        """Run block ``index`` of ``stage``, keeping only its input for the backward pass where ``with_cp`` says so."""
+    def _run(self, block: nn.Module, x: Tensor, stage: int, index: int, *context: Any) -> Tensor:
+        """Run block ``index`` of ``stage``, keeping only its input for the backward pass where ``with_cp`` says so.
+
+        ``context`` are further arguments of the block.
+        """
         kept = self.with_cp if isinstance(self.with_cp, bool) else index < self.with_cp[stage]
         if not (kept and torch.is_grad_enabled()):
-            return block(x)
+            return block(x, *context)
 
         def contexts() -> tuple[AbstractContextManager, AbstractContextManager]:
             return nullcontext(), _frozen_statistics(block)
 
-        return checkpoint(block, x, use_reentrant=False, context_fn=contexts)
+        return checkpoint(block, x, *context, use_reentrant=False, context_fn=contexts)
 
     def stage_modules(self) -> list[list[nn.Module]]:
         """The modules that ``frozen_stages`` freezes: entry 0 the tokeniser, entry n stage n, in forward order."""
         raise NotImplementedError
+
+    def embeddings(self) -> list[nn.Parameter]:
+        """The parameters that belong to the tokeniser but to no module of it, such as tables; frozen with it."""
+        return []
 
     def no_weight_decay(self) -> set[str]:
         """Names of the parameters that the paper spares from weight decay besides norms and biases."""

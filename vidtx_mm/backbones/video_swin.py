@@ -1,6 +1,7 @@
 """Video Swin Transformer (Liu et al., arXiv 2106.13230)."""
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any
 
 import torch
@@ -33,17 +34,15 @@ class WindowAttention(Attention):
         super().__init__(dim, num_heads, qkv_bias)
         self.window = window
         self.relative_index = relative_index
-        t, h, w = window.size
-        self.relative_position_bias_table = nn.Parameter(
-            torch.zeros((2 * t - 1) * (2 * h - 1) * (2 * w - 1), num_heads)
-        )
+        offsets = prod(2 * side - 1 for side in window.size)
+        self.relative_position_bias_table = nn.Parameter(torch.zeros(offsets, num_heads))
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
 
     def bias(self, size: tuple[int, int, int]) -> Tensor:
         """(heads, N, N) bias for windows of ``size``, which may be clipped.
 
-        The rows of the table are offsets (t, h, w), query minus key, from -(window - 1) up. The official code looks up a
-        clipped window at the first N x N entries of the full window's index (Video-Swin-Transformer,
+        The rows of the table are offsets (t, h, w), query minus key, from -(window - 1) up. The official code looks up
+        a clipped window at the first N x N entries of the full window's index (Video-Swin-Transformer,
         swin_transformer.py, WindowAttention3D.forward), which are other offsets when height or width is clipped;
         'upstream' does so too.
         """
@@ -137,9 +136,9 @@ class VideoSwin(Backbone):
         arch: 'tiny', 'small', 'base', 'large', or a dict of embed_dims, depths and num_heads.
         patch_size: (t, h, w) of a token in frames and pixels.
         window_size: (t, h, w) of an attention window in tokens.
-        attention: the paper's three designs (section 4.3, table 4). 'joint': space-time windows; 'split': spatial windows
-            and two temporal layers on top; 'factorized': a temporal attention after each spatial one. The temporal
-            attentions of the last two work in windows of ``window_size[0]`` frames at one place.
+        attention: the paper's three designs (section 4.3, table 4). 'joint': space-time windows; 'split': spatial
+            windows and two temporal layers on top; 'factorized': a temporal attention after each spatial one. The
+            temporal attentions of the last two work in windows of ``window_size[0]`` frames at one place.
         shift: the axes on which every second block shifts its windows by half: 'space-time', 'space' or 'none'.
         relative_index: 'exact' uses the offsets of the tokens that a clipped window holds; 'upstream' reproduces the
             official code for inputs whose height or width is below a window (see ``WindowAttention.bias``).

@@ -9,8 +9,9 @@ from .tokenizer import pad_to_multiple
 class PatchMerging(nn.Module):
     """Halve height and width and double the channels: (B, T, H, W, C) -> (B, T, ceil(H/2), ceil(W/2), 2C).
 
-    The neighbours are concatenated in the order (0, 0), (1, 0), (0, 1), (1, 1) of (row, column), as in the official Swin
-    (microsoft/Swin-Transformer); OpenMMLab's Swin uses another order, so its files differ. Odd sizes are zero-padded.
+    The neighbours are concatenated in the order (0, 0), (1, 0), (0, 1), (1, 1) of (row, column), as in the official
+    Swin (microsoft/Swin-Transformer); mmpretrain's Swin uses another order, so its files differ. Odd sizes are
+    zero-padded.
     """
 
     def __init__(self, dim: int) -> None:

@@ -6,7 +6,6 @@ Every partition has ``split(x) -> (tokens, layout)`` with tokens (groups, N, C),
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from math import prod
 from typing import NamedTuple
 
 import torch
@@ -52,11 +51,12 @@ class WindowLayout(NamedTuple):
     shift: Grid
     parts: tuple[tuple[tuple[int, bool], ...], ...]
 
-    def slabs(self) -> list[tuple[int, tuple[bool, ...]]]:
+    def slabs(self) -> list[tuple[int, tuple[bool, bool, bool]]]:
         """(number of windows, last-flag per axis) of each slab."""
+        batch = self.shape[0]
         return [
-            (self.shape[0] * prod(count for count, _ in runs), tuple(last for _, last in runs))
-            for runs in product(*self.parts)
+            (batch * t * h * w, (last_t, last_h, last_w))
+            for (t, last_t), (h, last_h), (w, last_w) in product(*self.parts)
         ]
 
 
@@ -85,7 +85,7 @@ class Window(nn.Module):
         differ = axes[:, :, None] != axes[:, None, :]
         return torch.stack([(differ & torch.tensor(last)[:, None, None]).any(0) for last in LAST_FLAGS])
 
-    def mask(self, size: Grid, last: tuple[bool, ...]) -> Tensor | None:
+    def mask(self, size: Grid, last: tuple[bool, bool, bool]) -> Tensor | None:
         """(N, N) bool: the pairs in a slab's windows that must not attend to each other; None if there are none."""
         if self.crossing is None or not any(last):
             return None

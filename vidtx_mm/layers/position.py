@@ -1,10 +1,13 @@
 """Resizing learned position tables to another token grid."""
 
+from typing import Any
+
 from torch import Tensor
 from torch.nn import functional as F
 
-SPACE_MODES = {'bicubic': dict(mode='bicubic', align_corners=False), 'nearest': dict(mode='nearest')}
-TIME_MODES = {'bicubic': dict(mode='linear', align_corners=False), 'nearest': dict(mode='nearest')}
+Modes = dict[str, dict[str, Any]]
+SPACE_MODES: Modes = {'bicubic': dict(mode='bicubic', align_corners=False), 'nearest': dict(mode='nearest')}
+TIME_MODES: Modes = {'bicubic': dict(mode='linear', align_corners=False), 'nearest': dict(mode='nearest')}
 
 
 def _check_mode(mode: str) -> None:

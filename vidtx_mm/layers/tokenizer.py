@@ -6,7 +6,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-CONVS = {2: nn.Conv2d, 3: nn.Conv3d}
+CONVS: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 PATCHES = {2: 'b c (h i) (w j) -> b h w (c i j)', 3: 'b c (t i) (h j) (w k) -> b t h w (c i j k)'}
 
 
@@ -22,9 +22,10 @@ def pad_to_multiple(x: Tensor, multiple: Sequence[int], first_axis: int) -> Tens
 class Tokenizer(nn.Module):
     """Cut a channels-first clip or image into patches and embed each: (B, C, *size) -> (B, *grid, dim), channels last.
 
-    ``kernel`` has one entry per axis (three for clips, two for images). ``odd_size`` says what becomes of a size that the
-    stride does not divide: 'pad' zero-pads its end, 'floor' drops the remainder (a plain convolution). Non-overlapping
-    patches are embedded by a matrix product, which is faster than the convolution and the same to rounding.
+    ``kernel`` has one entry per axis (three for clips, two for images). ``odd_size`` says what becomes of a size that
+    the stride does not divide: 'pad' zero-pads its end, 'floor' drops the remainder (a plain convolution).
+    Non-overlapping patches are embedded by a matrix product, which is faster than the convolution and the same to
+    rounding.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class Tokenizer(nn.Module):
         self.stride = tuple(stride or kernel)
         self.padding = tuple(padding or [0] * len(self.kernel))
         self.odd_size = odd_size
-        self.proj = CONVS[len(self.kernel)](in_channels, dim, self.kernel, self.stride, self.padding)
+        self.proj = CONVS[len(self.kernel)](in_channels, dim, self.kernel, self.stride, self.padding)  # type: ignore
         self.norm = norm or nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
