@@ -13,8 +13,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --prefer-binary
 STAMP := $(VENV)/.up-to-date
-CHECK = $(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))'
 
+SHELL := bash
+.SHELLFLAGS := -o pipefail -c
 .PHONY: setup test demo lint clean
 .DEFAULT_GOAL := setup
 
@@ -24,7 +25,7 @@ $(STAMP): pyproject.toml constraints.txt build_mim.py Makefile
 	@command -v $(PYTHON) >/dev/null || { \
 		echo "vidtx_mm: '$(PYTHON)' is not on the PATH. Install Python 3.10, 3.11 or 3.12, or name yours:" \
 		"make $(or $(MAKECMDGOALS),setup) PYTHON=/path/to/python3.11" >&2; exit 1; }
-	@$(CHECK) 2>/dev/null || { \
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null || { \
 		echo "vidtx_mm: needs Python 3.10, 3.11 or 3.12, but '$(PYTHON)' is $$($(PYTHON) --version 2>&1)." \
 		"Name another: make $(or $(MAKECMDGOALS),setup) PYTHON=python3.11" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
@@ -37,7 +38,8 @@ $(STAMP): pyproject.toml constraints.txt build_mim.py Makefile
 	@echo "[3/4] torch, the largest download"
 	@$(PIP) -c constraints.txt torch
 	@echo "[4/4] MMAction2, mmcv-lite, test tools and vidtx_mm itself (about 60 packages, a minute or more)"
-	@$(PIP) -q -c constraints.txt --no-build-isolation -e '.[recognition,dev]'
+	@$(PIP) -c constraints.txt --no-build-isolation -e '.[recognition,dev]' \
+		| grep --line-buffered -E '^(Collecting|Processing|Building|Installing)'
 	@touch $@
 	@echo "set up: source $(BIN)/activate"
 

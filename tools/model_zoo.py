@@ -1,0 +1,88 @@
+"""Write docs/model_zoo.md from the metafiles that model-index.yml names.
+
+python tools/model_zoo.py
+"""
+
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / 'docs' / 'model_zoo.md'
+
+HEADER = """\
+# Model zoo
+
+<!-- Written by tools/model_zoo.py from configs/metafiles; edit those. -->
+
+Every published weight that this package loads, with its published figures. `mim download vidtx_mm --config ID
+--dest DIR` fetches the weights and the config of a row; `mim search vidtx_mm` lists the rows. The loader recognises
+each format by itself, so a file works as it was downloaded: `mim test mmaction CONFIG --checkpoint FILE`.
+
+How to read it:
+
+- Figures are those of the source in the same row, "(unchecked)" where that source was quoted from memory or at second
+  hand. Views are clips x crops.
+- "Ours" is what this package measured on the same data. "Not obtained" means that nobody has run it.
+- None of the files was downloaded for this page. The loader is tested on files made in each publisher's layout.
+- FLOPs are multiply-adds of one view. The weights keep the licences of their publishers.
+"""
+
+COLUMNS = 'ID|Config|Start|Views|Top-1|Top-5|Ours|Params|FLOPs|Figures from|Weights|Note'.split('|')
+
+
+def read_families(root: Path) -> list[dict[str, Any]]:
+    """The metafiles in the order of model-index.yml."""
+    index = yaml.safe_load((root / 'model-index.yml').read_text(encoding='utf-8'))
+    return [yaml.safe_load((root / name).read_text(encoding='utf-8')) for name in index['Import']]
+
+
+def row(model: dict[str, Any]) -> list[str]:
+    """The cells of one entry, in the order of COLUMNS."""
+    meta = model['Metadata']
+    metrics = model['Results'][0]['Metrics'] if 'Results' in model else {}
+    config = Path(model['Config'])
+    return [
+        f'`{model["Name"]}`',
+        f'[{config.stem}](../{config})',
+        meta['Pretrained'],
+        str(meta.get('Views', '')),
+        str(metrics.get('Top 1 Accuracy', 'not published')),
+        str(metrics.get('Top 5 Accuracy', '')),
+        model.get('Ours', 'not obtained' if metrics else ''),
+        f'{meta["Parameters"] / 1e6:.1f}M',
+        f'{meta["FLOPs"] / 1e9:.1f}G',
+        model.get('Figures From', ''),
+        _weights(model),
+        model.get('Note', ''),
+    ]
+
+
+def page(families: list[dict[str, Any]]) -> str:
+    """The whole page: a section for each family, a table for each data set the weights were trained on."""
+    parts = [HEADER]
+    for family in families:
+        paper = family['Collections'][0]['Paper']
+        parts.append(f'## {family["Collections"][0]["Name"]}\n\n[{paper["Title"]}]({paper["URL"]})\n')
+        for data, models in groupby(sorted(family['Models'], key=_data), key=_data):
+            lines = [COLUMNS, ['---'] * len(COLUMNS), *map(row, models)]
+            parts.append(f'### {data}\n\n' + ''.join(f'| {" | ".join(line)} |\n' for line in lines))
+    return '\n'.join(parts)
+
+
+def _data(model: dict[str, Any]) -> str:
+    return model['Metadata']['Training Data']
+
+
+def _weights(model: dict[str, Any]) -> str:
+    url = model['Weights']
+    if not isinstance(url, str):
+        return 'not published'
+    return f'[{url.rpartition("/")[2]}]({url}) ({model["Source Format"]})'
+
+
+if __name__ == '__main__':
+    PAGE.write_text(page(read_families(ROOT)), encoding='utf-8')
+    print(f'wrote {PAGE}')
