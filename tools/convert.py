@@ -1,0 +1,72 @@
+"""Write any known checkpoint as a plain MMAction2 one: ``python tools/convert.py SRC DST [--config CONFIG]``.
+
+Without a config the keys of a video checkpoint are renamed and its shapes and head stay. With one, the checkpoint is
+brought to that model, strictly: an image model is inflated, tables are resized, a head of other classes is left out.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.registry import init_default_scope
+
+import vidtx_mm
+from vidtx_mm.registry import MODELS
+from vidtx_mm.weights import CheckpointError, Options, adapt, open_checkpoint
+from vidtx_mm.weights.convert import rename
+from vidtx_mm.weights.inflate import KERNEL_RULES, TABLE_RESIZES
+from vidtx_mm.weights.load import HEADS, OWN
+from vidtx_mm.weights.sources import SOURCES
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('src', help='a file or a web address: .pth .pyth .bin .safetensors .npz or flax msgpack')
+    parser.add_argument('dst', type=Path, help='the .pth file to write')
+    parser.add_argument('--config', help='the config of the model that the checkpoint is for')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='changes to it, KEY=VALUE')
+    parser.add_argument('--source', default='auto', choices=['auto', OWN, *SOURCES], help='where SRC comes from')
+    parser.add_argument('--inflate', choices=KERNEL_RULES, help='how image kernels become video kernels')
+    parser.add_argument('--head', default='auto', choices=HEADS, help='what to do with the classifier')
+    parser.add_argument('--table-resize', default='bicubic', choices=TABLE_RESIZES, help='for tables of another size')
+    args = parser.parse_args()
+    if args.dst.exists():
+        parser.error(f'{args.dst} exists: delete it or choose another name')
+    if args.dst.suffix != '.pth':
+        parser.error(f'{args.dst}: the name must end in .pth')
+    if args.config is None and (args.inflate or args.cfg_options or args.head != 'auto' or args.source == OWN):
+        parser.error('--inflate, --head, --cfg-options and --source own concern a model: give its --config')
+    return args
+
+
+def build(config: str, cfg_options: dict) -> torch.nn.Module:
+    """The config's model, without memory for its weights."""
+    cfg = Config.fromfile(config)
+    cfg.merge_from_dict(cfg_options)
+    init_default_scope(cfg.get('default_scope', 'mmaction'))
+    with torch.device('meta'):
+        return MODELS.build(cfg.model)
+
+
+def main() -> None:
+    args = parse_args()
+    try:
+        opened = open_checkpoint(args.src)
+        if args.config is None:
+            state_dict, report = rename(opened, args.source)
+        else:
+            options = Options(args.source, args.inflate, args.head, args.table_resize)
+            state_dict, report = adapt(opened, build(args.config, args.cfg_options), options)
+    except CheckpointError as error:
+        sys.exit(f'convert: {error}')
+    meta = dict(vidtx_mm_version=vidtx_mm.__version__, report=str(report))
+    args.dst.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(dict(meta=meta, state_dict={key: value.clone() for key, value in state_dict.items()}), args.dst)
+    print(report)
+    print(f'wrote {args.dst} ({args.dst.stat().st_size:,} bytes)')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,52 @@
+"""Checkpoints named by a web address: downloaded once into torch.hub's cache."""
+
+import hashlib
+import os
+import re
+import urllib.error
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+import torch
+
+from .errors import CheckpointError
+
+_HASH_IN_NAME = re.compile(r'-([a-f0-9]{8,})\.')  # swin3d_t-7615ae03.pth: the file's own sha256
+
+
+def is_url(name: str) -> bool:
+    return urlparse(name).scheme in ('http', 'https')
+
+
+def cached_path(url: str) -> Path:
+    """Where ``url`` is kept.
+
+    A name that carries its hash is kept under it, as torch.hub does. Other names ('checkpoint', 'model.safetensors')
+    are the same for many files and get a hash of the address.
+    """
+    name = Path(unquote(urlparse(url).path)).name or 'checkpoint'
+    if not _HASH_IN_NAME.search(name):
+        stem, dot, suffix = name.partition('.')
+        name = f'{stem}-{hashlib.sha256(url.encode()).hexdigest()[:10]}{dot}{suffix}'
+    return Path(torch.hub.get_dir()) / 'checkpoints' / name
+
+
+def fetch(url: str) -> Path:
+    """Download ``url`` unless it is in the cache; the file's path.
+
+    Raises:
+        CheckpointError: if it cannot be had, with the path where a copy would be found.
+    """
+    path = cached_path(url)
+    if path.exists():
+        return path
+    found = _HASH_IN_NAME.search(Path(urlparse(url).path).name)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path), found.group(1) if found else None, progress=os.isatty(2))
+    except (urllib.error.URLError, OSError, RuntimeError) as error:
+        raise CheckpointError(
+            f'cannot download {url}: {error}. Without a network, fetch it elsewhere and put it at {path}, or give the '
+            'path of a local copy'
+        ) from error
+    return path

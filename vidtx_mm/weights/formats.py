@@ -1,0 +1,243 @@
+"""Open a checkpoint of any format as a flat dict of tensors. No code in a file is ever run."""
+
+import pickle
+import re
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .errors import CheckpointError, listed
+from .fetch import fetch, is_url
+from .flax import read_msgpack, read_npz
+
+# Keys under which training code puts its weights, in the order in which they are tried.
+CONTAINERS = ('state_dict', 'model', 'model_state', 'module')
+# Prefixes of wrapped models (DistributedDataParallel, torch.compile), stripped where every key has them.
+WRAPPERS = ('module.', '_orig_mod.')
+EXTENSIONS = {
+    '.pth': 'PyTorch',
+    '.pyth': 'PyTorch',
+    '.pt': 'PyTorch',
+    '.bin': 'PyTorch',
+    '.safetensors': 'safetensors',
+    '.npz': 'NumPy',
+    '.msgpack': 'flax msgpack',
+}
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A checkpoint as read: ``tensors`` by the file's own keys, the ``container`` they lay in, the file's ``name``."""
+
+    tensors: dict[str, Tensor]
+    container: str
+    name: str
+
+
+def open_checkpoint(path_or_dict: str | Path | Mapping[str, Any]) -> Opened:
+    """Open a file, a web address or a dict in memory.
+
+    The format is recognised by the content: PyTorch (.pth, .pyth, .bin; always by ``weights_only``), safetensors, NumPy
+    (.npz) and flax msgpack. Weights are found in the containers ``state_dict``, ``model``, ``model_state``, ``module``,
+    at the top, or in flax's ``optimizer/target``; the prefix of DistributedDataParallel is stripped.
+
+    Raises:
+        CheckpointError: if there is no such file, it is damaged, of another format than its extension says, holds
+            objects that are not plain data, or no tensors.
+    """
+    if isinstance(path_or_dict, Mapping):
+        return _unwrap(path_or_dict, 'a dict in memory')
+    name = str(path_or_dict)
+    path = fetch(name) if is_url(name) else Path(name).expanduser()
+    kind = _kind(path)
+    expected = EXTENSIONS.get(path.suffix)
+    if expected is not None and expected != kind:
+        suffixes = [suffix for suffix, other in EXTENSIONS.items() if other == kind]
+        raise CheckpointError(
+            f'{path} is named like a {expected} file, but its content is {kind}: rename it to *{suffixes[0]} if that '
+            'is what you meant, or download it again'
+        )
+    try:
+        return READERS[kind](path)
+    except CheckpointError:
+        raise
+    except pickle.UnpicklingError as error:
+        raise _refused(path, error) from error
+    except Exception as error:  # whatever the readers raise on damaged bytes
+        raise CheckpointError(f'{path} is a damaged {kind} file ({_first_line(error)}): {_again(path)}') from error
+
+
+def _read_torch(path: Path) -> Opened:
+    with _inert_globals(), warnings.catch_warnings():
+        warnings.simplefilter('ignore', UserWarning)  # about pickle protocols; what matters is raised
+        content = torch.load(path, map_location='cpu', weights_only=True)
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f'{path} holds a {type(content).__name__}, not a state dict: save model.state_dict()')
+    return _unwrap(content, str(path))
+
+
+def _read_safetensors(path: Path) -> Opened:
+    try:
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise CheckpointError(f'{path}: reading it needs `pip install safetensors`') from error
+    return _unwrap(load_file(path), str(path))
+
+
+def _read_npz(path: Path) -> Opened:
+    tensors, container = read_npz(path)
+    return Opened(tensors, container, str(path))
+
+
+def _read_msgpack(path: Path) -> Opened:
+    tensors, container = read_msgpack(path)
+    return Opened(tensors, container, str(path))
+
+
+READERS: dict[str, Callable[[Path], Opened]] = {
+    'PyTorch': _read_torch,
+    'safetensors': _read_safetensors,
+    'NumPy': _read_npz,
+    'flax msgpack': _read_msgpack,
+}
+
+
+def _unwrap(content: Mapping[str, Any], name: str) -> Opened:
+    container = next((key for key in CONTAINERS if _is_state_dict(content.get(key))), 'raw')
+    weights = content if container == 'raw' else content[container]
+    others = [key for key, value in weights.items() if not isinstance(value, Tensor | np.ndarray)]
+    if others or not weights:
+        raise CheckpointError(
+            f'{name} has no weights at the top nor under {", ".join(map(repr, CONTAINERS))}: it holds '
+            f'{listed(others) or "nothing"}. Give a state dict, or a dict with one under such a key'
+        )
+    tensors = {key: torch.as_tensor(value) for key, value in weights.items()}
+    stripped = True
+    while stripped:
+        stripped = False
+        for prefix in WRAPPERS:
+            if all(key.startswith(prefix) for key in tensors):
+                tensors = {key[len(prefix) :]: tensor for key, tensor in tensors.items()}
+                stripped = True
+    return Opened(tensors, container, name)
+
+
+def _is_state_dict(value: object) -> bool:
+    return isinstance(value, Mapping) and any(isinstance(v, Tensor | np.ndarray) for v in value.values())
+
+
+def _kind(path: Path) -> str:
+    """The format, by the first bytes."""
+    if not path.is_file():
+        what = 'is a folder, not a checkpoint file' if path.is_dir() else 'does not exist'
+        beside = listed(sorted(p.name for p in path.parent.glob('*.pt*'))) if path.parent.is_dir() else ''
+        raise CheckpointError(f'{path} {what}' + (f'; beside it: {beside}' if beside else ': check the path'))
+    with path.open('rb') as file:
+        head = file.read(64)
+    if not head:
+        raise CheckpointError(f'{path} is empty: {_again(path)}')
+    if head.startswith(b'PK'):
+        return _zip_kind(path)
+    if head[0] == 0x80 and head[1:2] in (b'\x02', b'\x03', b'\x04', b'\x05'):  # a pickle of that protocol
+        return 'PyTorch'
+    if head[8:9] == b'{':  # a JSON header after its length
+        return 'safetensors'
+    if 0x81 <= head[0] <= 0x8F or head[0] in (0xDE, 0xDF):  # a map
+        return 'flax msgpack'
+    if head.startswith(b'version https://git-lfs'):
+        raise CheckpointError(f'{path} is a Git LFS pointer, not the file itself: run `git lfs pull`')
+    if head.lstrip()[:1] == b'<':
+        raise CheckpointError(
+            f'{path} is a web page, not a checkpoint: use the address of the file itself (a Dropbox link must end in '
+            f'dl=1); {_again(path)}'
+        )
+    raise CheckpointError(
+        f'{path} is not a checkpoint: it starts with {head[:8]!r}, which is none of {", ".join(READERS)}'
+    )
+
+
+def _zip_kind(path: Path) -> str:
+    try:
+        names = zipfile.ZipFile(path).namelist()
+    except zipfile.BadZipFile as error:
+        raise CheckpointError(f'{path} is cut short ({path.stat().st_size:,} bytes): {_again(path)}') from error
+    if any('/code/' in name for name in names):
+        raise CheckpointError(f'{path} is a TorchScript archive, not a checkpoint: save the model.state_dict() instead')
+    if any(name.endswith('data.pkl') for name in names):
+        return 'PyTorch'
+    if names and all(name.endswith('.npy') for name in names):
+        return 'NumPy'
+    raise CheckpointError(f'{path} is a zip file of {listed(names, 3)}, not a checkpoint: give a file inside it')
+
+
+def _again(path: Path) -> str:
+    return f'delete {path} and download or copy it again'
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+
+
+def _refused(path: Path, error: pickle.UnpicklingError) -> CheckpointError:
+    found = re.search(r'GLOBAL ([\w.]+)', str(error))
+    what = f'the object {found.group(1)}' if found else 'instructions that tensors do not need'
+    return CheckpointError(
+        f'{path} is no plain checkpoint: beside tensors it holds {what}. Nothing of it was run. If you trust the file, '
+        'save its weights alone where it was written: torch.save(model.state_dict(), ...)'
+    )
+
+
+class _Inert:
+    """Stands for a class or function in a checkpoint's logs; takes any state, does nothing."""
+
+    def __init__(self, *args: object) -> None: ...
+
+    def __setstate__(self, state: object) -> None: ...
+
+
+def _inert(path: str) -> type:
+    module, _, name = path.rpartition('.')
+    return type(name, (_Inert,), {'__module__': module, '__qualname__': name})
+
+
+# What MMEngine's own checkpoints hold besides tensors and plain values: the message hub's history buffers, which pickle
+# their methods through getattr, over NumPy arrays; and NumPy scalars among the metrics. None of it is wanted here, so
+# nothing real stands behind the names.
+INERT = tuple(
+    _inert(path)
+    for path in (
+        'mmengine.logging.history_buffer.HistoryBuffer',
+        'builtins.getattr',
+        'numpy.ndarray',
+        'numpy.dtype',
+        'numpy.core.multiarray._reconstruct',
+        'numpy.core.multiarray.scalar',
+        'numpy._core.multiarray._reconstruct',
+        'numpy._core.multiarray.scalar',
+        '_codecs.encode',
+    )
+)
+
+
+@contextmanager
+def _inert_globals() -> Iterator[None]:
+    """Let ``weights_only`` meet exactly the names of ``INERT`` (torch >= 2.4; before, it refuses them)."""
+    if not hasattr(torch.serialization, 'add_safe_globals'):
+        yield
+        return
+    saved = torch.serialization.get_safe_globals()
+    torch.serialization.clear_safe_globals()
+    torch.serialization.add_safe_globals(list(INERT))
+    try:
+        yield
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(saved)

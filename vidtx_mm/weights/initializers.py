@@ -1,0 +1,57 @@
+"""``init_cfg=dict(type='vidtx_mm.FromPretrained', checkpoint=..., ...)``."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from mmengine.model import BaseModule, update_init_info
+from torch import nn
+
+from ..registry import WEIGHT_INITIALIZERS
+from .load import Options, adapt, unwrapped
+from .runtime import publish, read
+
+
+@WEIGHT_INITIALIZERS.register_module()
+class FromPretrained:
+    """Initialise a backbone, or a model with a ``.backbone``, from a checkpoint of any known source.
+
+    The modules whose parameters all come from the file are marked as initialised, because MMEngine would run their own
+    ``init_cfg`` after that of the module above them.
+
+    Args:
+        checkpoint: a path or a web address.
+        options: ``source``, ``inflate``, ``head``, ``table_resize`` of :func:`vidtx_mm.weights.load_pretrained`.
+    """
+
+    def __init__(self, checkpoint: str, **options: Any) -> None:
+        self.checkpoint = checkpoint
+        self.options = Options.parse(options)
+
+    def __call__(self, module: nn.Module) -> None:
+        state_dict, report = adapt(read(self.checkpoint), module, self.options)
+        unwrapped(module).load_state_dict({**unwrapped(module).state_dict(), **state_dict})
+        publish(report)
+        if hasattr(module, '_params_init_info'):
+            update_init_info(module, f'{type(self).__name__}: {report.source} from {self.checkpoint}')
+        for child in _loaded(unwrapped(module), set(state_dict)):
+            child.is_init = True
+
+
+def _loaded(module: nn.Module, keys: set[str]) -> Iterator[BaseModule]:
+    """The modules below ``module`` that have parameters, all of them among ``keys``, and load nothing themselves."""
+    for name, child in module.named_children():
+        own = {f'{name}.{key}' for key, _ in child.named_parameters()}
+        inner = {key[len(name) + 1 :] for key in keys if key.startswith(f'{name}.')}
+        if isinstance(child, BaseModule) and own and own <= keys and not _has_pretrained(child):
+            yield child
+        else:
+            yield from _loaded(child, inner)
+
+
+def _has_pretrained(module: nn.Module) -> bool:
+    cfgs = [cfg for child in module.modules() for cfg in _listed(getattr(child, 'init_cfg', None))]
+    return any('Pretrained' in str(cfg.get('type')) for cfg in cfgs)
+
+
+def _listed(init_cfg: Any) -> list[dict]:
+    return init_cfg if isinstance(init_cfg, list) else [init_cfg] if init_cfg else []

@@ -1,0 +1,200 @@
+"""The entrance: a checkpoint of any known source becomes a model's state dict, strictly, with a report."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from .errors import CheckpointError, listed
+from .fit import Misfits, Shapes, fit_backbone, fit_head
+from .formats import Opened, open_checkpoint
+from .inflate import KERNEL_RULES, TABLE_RESIZES
+from .report import Entry, LoadReport
+from .sources import FAMILIES, SOURCES, Family, Job, Rename, Source, canonical, detect
+
+HEADS = ('auto', 'keep', 'drop')
+OWN = 'own'  # the source of checkpoints with the model's own keys
+PREFIX = 'backbone.'
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to load; see :func:`load_pretrained`."""
+
+    source: str = 'auto'
+    inflate: str | None = None
+    head: str = 'auto'
+    table_resize: str = 'bicubic'
+
+    def __post_init__(self) -> None:
+        valid: dict[str, tuple[str | None, ...]] = {
+            'source': ('auto', OWN, *SOURCES),
+            'inflate': (None, *KERNEL_RULES),
+            'head': HEADS,
+            'table_resize': TABLE_RESIZES,
+        }
+        for name, values in valid.items():
+            if getattr(self, name) not in values:
+                raise ValueError(f'{name}={getattr(self, name)!r}: choose one of {", ".join(map(repr, values))}')
+
+    @classmethod
+    def parse(cls, options: Mapping[str, Any]) -> 'Options':
+        """From keyword arguments; unknown ones raise and list the valid ones."""
+        valid = [option.name for option in fields(cls)]
+        unknown = [name for name in options if name not in valid]
+        if unknown:
+            raise TypeError(f'unknown option {listed(unknown)}: choose from {", ".join(valid)}')
+        return cls(**options)
+
+
+def load_pretrained(
+    model: nn.Module,
+    path_or_dict: str | Path | Mapping[str, Any],
+    source: str = 'auto',
+    inflate: str | None = None,
+    head: str = 'auto',
+    table_resize: str = 'bicubic',
+) -> LoadReport:
+    """Load a checkpoint of any known source into a backbone, or into a model that has one as ``.backbone``.
+
+    Args:
+        path_or_dict: a file, a web address, or a checkpoint in memory (see :func:`.formats.open_checkpoint`).
+        source: a name of ``SOURCES``, 'own' for the model's own keys, or 'auto' to recognise it by keys and shapes.
+        inflate: how image kernels become video kernels, 'mean' or 'centre' (see :func:`.inflate.inflate_kernel`); None
+            takes the rule with which the family's published models were made.
+        head: 'auto' loads the classifier if the class counts agree and leaves it at init otherwise; an image model's
+            classifier is not taken for a video model. 'keep' must load all of it, 'drop' none.
+        table_resize: 'bicubic' or 'nearest', for position and bias tables of another size in space.
+
+    Returns:
+        The report of what was done with every tensor.
+
+    Raises:
+        CheckpointError: if anything is unknown, missing or of another shape; the model is then unchanged.
+    """
+    options = Options(source, inflate, head, table_resize)
+    state_dict, report = adapt(open_checkpoint(path_or_dict), model, options)
+    model = unwrapped(model)
+    model.load_state_dict({**model.state_dict(), **state_dict})
+    return report
+
+
+def adapt(opened: Opened, model: nn.Module, options: Options | None = None) -> tuple[dict[str, Tensor], LoadReport]:
+    """The part of ``model``'s state dict that a checkpoint gives, and the report. Changes neither.
+
+    Raises:
+        CheckpointError: see :func:`load_pretrained`.
+    """
+    options = options or Options()
+    model = unwrapped(model)
+    backbone = getattr(model, 'backbone', model)
+    family = FAMILIES.get(getattr(backbone, 'family', ''))
+    if family is None:
+        raise CheckpointError(
+            f'{type(model).__name__} is no backbone of vidtx_mm and has none as .backbone ({type(backbone).__name__}): '
+            "only those can take other sources' weights"
+        )
+    name = type(backbone).__name__
+    bare = backbone is model
+    shapes = {(PREFIX if bare else '') + key: value.shape for key, value in model.state_dict().items()}
+    wanted_body, wanted_head = split(shapes)
+    try:
+        found = choose_source(opened, wanted_body, getattr(backbone, 'ndim', 3), options)
+        _check_family(found, family, backbone)
+        file = canonical(opened.tensors, found)
+    except CheckpointError as error:
+        raise CheckpointError(f'{opened.name} into {name}: {error}') from error
+
+    report = LoadReport(opened.name, opened.container, found.title, type(model).__name__)
+    tensors_body, tensors_head = split(file.tensors)
+    images = found.ndim < getattr(backbone, 'ndim', 3)
+    job = Job(tensors_body, backbone, options.inflate or family.inflate, options.table_resize)
+    misfits = Misfits()
+    body = fit_backbone(wanted_body, job, family, images, report, misfits)
+    prefix = '' if bare else PREFIX
+    report.entries = [_named(entry, file.renamed, prefix) for entry in report.entries]
+    discard = 'the model is a bare backbone' if bare else ''
+    if images and options.head == 'auto':
+        discard = discard or 'an image classifier does not serve video'
+    head = fit_head(wanted_head, tensors_head, options.head, discard, report, misfits)
+    if misfits:
+        raise CheckpointError(
+            f'{opened.name} ({found.title}) does not fit {name}:\n{misfits}\nMake the model like the file (arch, '
+            "patch_size, window_size, ...); a head that is not wanted is left out by head='drop'"
+        )
+    for key, reason in file.dropped.items():
+        report.add(key, 'dropped', reason)
+    if options.inflate and not images:
+        report.notes.append(f'inflate={options.inflate!r} had nothing to do: the checkpoint is no image model')
+    state_dict = {**{prefix + key: tensor for key, tensor in body.items()}, **head}
+    report.count(model, state_dict)
+    return state_dict, report
+
+
+def split(named: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What belongs to the backbone, under its own keys, and the rest."""
+    body = {key[len(PREFIX) :]: value for key, value in named.items() if key.startswith(PREFIX)}
+    return body, {key: value for key, value in named.items() if not key.startswith(PREFIX)}
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model inside DistributedDataParallel and the like."""
+    inner = getattr(model, 'module', None)
+    return unwrapped(inner) if isinstance(inner, nn.Module) and not hasattr(model, 'backbone') else model
+
+
+def choose_source(opened: Opened, wanted: Shapes, ndim: int, options: Options) -> Source:
+    """The source that the options name, or the one recognised; the model's own keys and shapes are recognised first."""
+    prefixed = any(key.startswith(PREFIX) for key in opened.tensors)
+    rows = (Rename(r'.+', r'\g<0>'),) if prefixed else (Rename(r'.+', PREFIX + r'\g<0>'),)
+    own = Source(OWN, 'vidtx_mm', tuple(FAMILIES), ndim, marks={}, renames=rows)
+    if options.source == OWN:
+        return own
+    if options.source != 'auto':
+        return SOURCES[options.source]
+    body = split(opened.tensors)[0] if prefixed else opened.tensors
+    same = {key: tensor.shape for key, tensor in body.items()} == wanted
+    return own if same else detect(opened.tensors)
+
+
+def check_complete(opened: Opened, model: nn.Module) -> None:
+    """That a checkpoint has exactly the model's keys and shapes, as resuming needs.
+
+    Raises:
+        CheckpointError: which lists both sides.
+    """
+    file = {key: tensor.shape for key, tensor in opened.tensors.items()}
+    wanted = {key: tensor.shape for key, tensor in unwrapped(model).state_dict().items()}
+    misfits = Misfits(
+        missing=[key for key in wanted if key not in file],
+        unexpected=[key for key in file if key not in wanted],
+        unfit={
+            key: f'{tuple(file[key])} in the file, {tuple(shape)} in the model'
+            for key, shape in wanted.items()
+            if key in file and file[key] != shape
+        },
+    )
+    if misfits:
+        raise CheckpointError(
+            f'{opened.name} is not a checkpoint of this very {type(unwrapped(model)).__name__} and cannot be resumed:\n'
+            f'{misfits}\nResume with the config of that run, or start a new run from its weights by load_from='
+        )
+
+
+def _check_family(source: Source, family: Family, backbone: nn.Module) -> None:
+    if family.name not in source.families:
+        raise CheckpointError(f'this is a checkpoint of {listed(source.families)} ({source.title}): build that model')
+    if source.ndim > getattr(backbone, 'ndim', 3):
+        raise CheckpointError(
+            f'this is a 3-D (video) checkpoint ({source.title}), the model is 2-D: build the video one'
+        )
+
+
+def _named(entry: Entry, renamed: Mapping[str, str], prefix: str) -> Entry:
+    """A backbone's entry under the model's key, and called renamed where the file had another name."""
+    was = renamed.get(PREFIX + entry.key, entry.key).removeprefix(PREFIX)
+    if entry.action == 'copied' and was != entry.key:
+        return Entry(prefix + entry.key, 'renamed', f'from {was}')
+    return replace(entry, key=prefix + entry.key)
