@@ -1,0 +1,17 @@
+"""Print what is installed, broken, repaired, possible and missing: ``python tools/doctor.py`` (see vidtx_mm.doctor)."""
+
+import sys
+from pathlib import Path
+
+if sys.version_info < (3, 10):  # noqa: UP036
+    sys.exit(f'vidtx_mm needs Python 3.10, 3.11 or 3.12; this is {sys.version.split()[0]}: name another interpreter')
+
+try:
+    from vidtx_mm.doctor import main
+except ModuleNotFoundError as error:  # a clone in which nothing is installed yet
+    if error.name != 'vidtx_mm':
+        raise
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    from vidtx_mm.doctor import main
+
+sys.exit(main())
