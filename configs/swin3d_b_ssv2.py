@@ -50,7 +50,6 @@ model = dict(
         average_clips='prob',
     ),
     data_preprocessor=dict(type='ActionDataPreprocessor', mean=mean, std=std, format_shape='NCTHW'),
-    test_cfg=dict(max_testing_views=3),
 )
 
 train_pipeline = [
@@ -112,7 +111,7 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = dict(
-    batch_size=1,  # a video: its views go through the backbone 3 at a time
+    batch_size=1,  # 3 views; if they need too much memory: model.test_cfg.max_testing_views=2
     num_workers=num_workers,
     persistent_workers=num_workers > 0,
     sampler=dict(type='DefaultSampler', shuffle=False),

@@ -46,7 +46,6 @@ model = dict(
         average_clips='prob',
     ),
     data_preprocessor=dict(type='ActionDataPreprocessor', mean=mean, std=std, format_shape='NCTHW'),
-    test_cfg=dict(max_testing_views=4),
 )
 
 train_pipeline = [
@@ -109,7 +108,7 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = dict(
-    batch_size=1,  # a video: its views go through the backbone 4 at a time
+    batch_size=1,  # 12 views; if they need too much memory: model.test_cfg.max_testing_views=2
     num_workers=num_workers,
     persistent_workers=num_workers > 0,
     sampler=dict(type='DefaultSampler', shuffle=False),
