@@ -1,0 +1,189 @@
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmaction.datasets import RepeatAugDataset
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+
+from vidtx_mm.datasets import VideoListDataset, parse_line
+
+
+@pytest.fixture
+def write(tmp_path):
+    def list_file(text):
+        path = tmp_path / 'val.txt'
+        path.write_text(text)
+        return str(path)
+
+    return list_file
+
+
+def read(ann_file, **kwargs):
+    return VideoListDataset(ann_file, [], **kwargs).load_data_list()
+
+
+@pytest.mark.parametrize(
+    ('line', 'delimiter', 'path', 'labels'),
+    [
+        ('a/b.mp4 3', 'auto', 'a/b.mp4', [3]),
+        ('a/b.mp4,3', 'auto', 'a/b.mp4', [3]),
+        ('a/b.mp4\t3', 'auto', 'a/b.mp4', [3]),
+        ('my video 2.mp4 3', 'auto', 'my video 2.mp4', [3]),
+        ('my video, part 2.mp4   3', 'auto', 'my video, part 2.mp4', [3]),
+        ('one,two.mp4, 3', 'auto', 'one,two.mp4', [3]),
+        ('"my video.mp4" 3', 'auto', 'my video.mp4', [3]),
+        ('my video 7 3', ' ', 'my video 7', [3]),
+        ('a b.mp4,3', ',', 'a b.mp4', [3]),
+    ],
+)
+def test_lines(line, delimiter, path, labels):
+    assert parse_line(line, delimiter, 1) == (path, labels)
+
+
+@pytest.mark.parametrize(
+    ('line', 'num_labels', 'expected'),
+    [
+        ('my video.mp4 3 0 12', None, ('my video.mp4', [3, 0, 12])),
+        ('video.mp4,3', None, ('video.mp4', [3])),
+        ('P01 clip 7.mp4 250 96', 2, ('P01 clip 7.mp4', [250, 96])),
+        ('P01.mp4 250', 2, None),
+        ('P01.mp4', None, None),
+        ('P01.mp4 x', 1, None),
+        ('3', 1, None),
+    ],
+)
+def test_numbers_of_labels(line, num_labels, expected):
+    assert parse_line(line, 'auto', num_labels) == expected
+
+
+def test_entries_as_the_host_reads_them(write):
+    entries = read(write('a.mp4 0\n\nb/c d.mp4 2\n'), data_prefix=dict(video='/data'), num_classes=3)
+    assert entries == [dict(filename='/data/a.mp4', label=0), dict(filename='/data/b/c d.mp4', label=2)]
+
+
+@pytest.mark.parametrize(
+    ('text', 'kwargs', 'parts'),
+    [
+        ('a.mp4 0\nb.mp4\n', {}, ["line 2: 'b.mp4'", "'path label'", 'delimiter']),
+        ('a.mp4 dog\n', {}, ["line 1: 'a.mp4 dog'", "'path label'", 'whole numbers']),
+        ('a.mp4 0\n', dict(delimiter=','), ["line 1: 'a.mp4 0'", "'path,label'", "delimiter (now ',')"]),
+        ('a.mp4 0\nb.mp4 7\n', dict(num_classes=7), ["line 2: 'b.mp4 7'", 'label 7', 'from 0 to 6', 'num_classes']),
+        ('a.mp4 -1\n', dict(num_classes=7), ['label -1', 'from 0 to 6']),
+        ('a.mp4 -1\n', {}, ['label -1', 'from 0 to num_classes - 1']),
+        ('a.mp4 1 9\n', dict(num_classes=7, multi_class=True), ['label 9', 'from 0 to 6']),
+        ('a.mp4\n', dict(num_classes=7, multi_class=True), ["'path label ...'"]),
+        ('a.mp4 1\n', dict(class_splits=(4, 3)), ["'path label label'"]),
+        ('a.mp4 1 3\n', dict(class_splits=(4, 3)), ['label 3', 'from 0 to 2']),
+        ('\n', {}, ['is empty', "'path label'"]),
+    ],
+)
+def test_bad_lists_get_one_message_with_the_remedy(write, text, kwargs, parts):
+    with pytest.raises(ValueError) as error:
+        read(write(text), **kwargs)
+    for part in ['val.txt', *parts]:
+        assert part in str(error.value)
+
+
+def test_missing_list_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match='nowhere.txt.*ann_file'):
+        read(str(tmp_path / 'nowhere.txt'))
+
+
+@pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [
+        (dict(delimiter=';'), "delimiter=';'"),
+        (dict(multi_class=True), 'num_classes'),
+        (dict(num_repeats=2, test_mode=True), 'num_repeats=2'),
+    ],
+)
+def test_wrong_options(write, kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        read(write('a.mp4 0'), **kwargs)
+
+
+def test_label_vectors(write):
+    multi = VideoListDataset(write('a.mp4 0 3'), [], num_classes=5, multi_class=True)
+    assert torch.equal(multi.get_data_info(0)['label'], torch.tensor([1.0, 0, 0, 1, 0]))
+    pair = VideoListDataset(write('a.mp4 3 0'), [], class_splits=(4, 3))
+    assert torch.equal(pair.get_data_info(0)['label'], torch.tensor([0, 0, 0, 1.0, 1, 0, 0]))
+
+
+@pytest.fixture
+def videos(tmp_path):
+    """Two videos with a space in the path, whose frames get lighter."""
+    for name in ('a b.mp4', 'c.mp4'):
+        writer = cv2.VideoWriter(str(tmp_path / name), cv2.VideoWriter_fourcc(*'mp4v'), 25, (64, 48))
+        for t in range(12):
+            writer.write(np.full((48, 64, 3), 20 * t, dtype=np.uint8))
+        writer.release()
+    (tmp_path / 'train.txt').write_text('a b.mp4 0\nc.mp4 1\n')
+    return tmp_path
+
+
+def pipeline(**sampling):
+    return [
+        dict(type='DecordInit'),
+        dict(type='vidtx_mm.SampleClips', **sampling),
+        dict(type='DecordDecode'),
+        dict(type='vidtx_mm.RandAugment', policy='increasing', magnitude=7, num_ops=4, magnitude_std=0.5),
+        dict(type='RandomResizedCrop'),
+        dict(type='Resize', scale=(16, 16), keep_ratio=False),
+        dict(type='Flip', flip_ratio=0.5),
+        dict(type='vidtx_mm.NormalizedErasing', mean=[114.75] * 3, std=[57.375] * 3, mode='rand', erase_prob=0.5),
+        dict(type='FormatShape', input_format='NCTHW'),
+        dict(type='PackActionInputs'),
+    ]
+
+
+def test_repeated_augmentation_of_one_decoded_clip(videos):
+    """A batch of two videos twice each, from a data loader of the runner: same frames, other augmentation."""
+    init_default_scope('mmaction')
+    dataset = dict(
+        type='vidtx_mm.VideoListDataset',
+        ann_file='train.txt',
+        data_root=str(videos),
+        data_prefix=dict(video=''),
+        num_classes=2,
+        num_repeats=2,
+        pipeline=pipeline(protocol='uniformer', clip_len=4, frame_interval=2),
+    )
+    loader = Runner.build_dataloader(
+        dict(
+            batch_size=2,
+            num_workers=0,
+            sampler=dict(type='DefaultSampler', shuffle=False),
+            collate_fn=dict(type='repeat_pseudo_collate'),
+            dataset=dataset,
+        ),
+        seed=0,
+    )
+    (batch,) = loader
+    assert [int(sample.gt_label) for sample in batch['data_samples']] == [0, 0, 1, 1]
+    assert [tuple(x.shape) for x in batch['inputs']] == [(1, 3, 4, 16, 16)] * 4
+    assert not torch.equal(batch['inputs'][0], batch['inputs'][1])
+
+
+def test_repeats_see_the_same_frames_as_the_hosts_data_set(videos):
+    init_default_scope('mmaction')
+    steps = pipeline(protocol='uniformer', clip_len=4, frame_interval=2)
+    plain = [*steps[:3], *steps[-2:]]
+    kwargs = dict(ann_file='train.txt', data_root=str(videos), data_prefix=dict(video=''), num_repeats=3)
+    np.random.seed(0)
+    ours = VideoListDataset(pipeline=plain, **kwargs)[1]
+    np.random.seed(0)
+    (videos / 'train.txt').write_text('c.mp4 1\n')
+    host = RepeatAugDataset(pipeline=plain, sample_once=True, **kwargs)[0]
+    assert len(ours) == len(host) == 3
+    for a, b in zip(ours, host, strict=True):
+        assert torch.equal(a['inputs'], b['inputs'])
+
+
+def test_without_repeats_one_clip(videos):
+    init_default_scope('mmaction')
+    steps = pipeline(protocol='vivit', clip_len=4, frame_interval=2, num_clips=2, test_mode=True)
+    data = VideoListDataset(
+        'train.txt', [*steps[:3], *steps[-2:]], data_root=str(videos), data_prefix=dict(video=''), test_mode=True
+    )
+    assert tuple(data[0]['inputs'].shape) == (2, 3, 4, 48, 64)
