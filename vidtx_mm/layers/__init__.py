@@ -1,27 +1,34 @@
 """Plain modules that the families share."""
 
 from .attention import Attention
+from .conv import DepthwiseConv, PointwiseConv, batch_norm
 from .drop import DropPath, drop_path_rates
 from .merging import PatchMerging
 from .mlp import Mlp
 from .partition import HEIGHT, JOINT, SPACE, TIME, WIDTH, Axes, Window, WindowLayout
-from .position import resize_space_table, resize_time_table
-from .tokenizer import Tokenizer, pad_to_multiple
+from .position import SPACE_MODES, resize_space_table, resize_time_table
+from .tokenizer import CONVS, Tokenizer, check_input, pad_to_multiple
 
 __all__ = [
+    'CONVS',
     'HEIGHT',
     'JOINT',
     'SPACE',
+    'SPACE_MODES',
     'TIME',
     'WIDTH',
     'Attention',
     'Axes',
+    'DepthwiseConv',
     'DropPath',
     'Mlp',
     'PatchMerging',
+    'PointwiseConv',
     'Tokenizer',
     'Window',
     'WindowLayout',
+    'batch_norm',
+    'check_input',
     'drop_path_rates',
     'pad_to_multiple',
     'resize_space_table',

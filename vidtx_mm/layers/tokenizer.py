@@ -19,6 +19,18 @@ def pad_to_multiple(x: Tensor, multiple: Sequence[int], first_axis: int) -> Tens
     return F.pad(x, [0, 0] * trailing + [side for end in reversed(ends) for side in (0, end)])
 
 
+def check_input(x: Tensor, in_channels: int, ndim: int) -> None:
+    """Raise if ``x`` is not (B, in_channels, T, H, W) or, for ``ndim`` 2, (B, in_channels, H, W)."""
+    if x.dim() != ndim + 2:
+        layout = '(B, C, T, H, W)' if ndim == 3 else '(B, C, H, W)'
+        raise ValueError(f'expected a {ndim + 2}-dimensional {layout} input, got shape {tuple(x.shape)}')
+    if x.shape[1] != in_channels:
+        raise ValueError(
+            f'the model takes {in_channels} input channels, got {x.shape[1]} in shape {tuple(x.shape)}; '
+            'set in_channels, or check the layout (channels come second)'
+        )
+
+
 class Tokenizer(nn.Module):
     """Cut a channels-first clip or image into patches and embed each: (B, C, *size) -> (B, *grid, dim), channels last.
 
@@ -49,16 +61,7 @@ class Tokenizer(nn.Module):
         self.norm = norm or nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.dim() != len(self.kernel) + 2:
-            raise ValueError(
-                f'expected a {len(self.kernel) + 2}-dimensional (B, C, {"T, " if len(self.kernel) == 3 else ""}H, W) '
-                f'input, got shape {tuple(x.shape)}'
-            )
-        if x.shape[1] != self.proj.in_channels:
-            raise ValueError(
-                f'the model takes {self.proj.in_channels} input channels, got {x.shape[1]} in shape {tuple(x.shape)}; '
-                'set in_channels, or check the layout (channels come second)'
-            )
+        check_input(x, self.proj.in_channels, len(self.kernel))
         if self.odd_size == 'pad':
             x = pad_to_multiple(x, self.stride, first_axis=2)
         if self.kernel == self.stride and not any(self.padding):

@@ -1,0 +1,200 @@
+"""The blocks of UniFormer (Li et al., arXiv 2201.04676 and 2201.09450) on channels-last grids (B, *grid, C).
+
+The grid is (T, H, W) for clips (``ndim=3``) and (H, W) for images (``ndim=2``).
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..layers import (
+    CONVS,
+    SPACE,
+    TIME,
+    Attention,
+    DepthwiseConv,
+    DropPath,
+    Mlp,
+    PointwiseConv,
+    Tokenizer,
+    Window,
+    check_input,
+    pad_to_multiple,
+)
+
+NORMS: dict[int, type[nn.BatchNorm2d] | type[nn.BatchNorm3d]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+# Per ndim: kernel, stride and padding of the first down-sampling; kernel and stride of the others.
+STEMS: dict[int, tuple[tuple[int, ...], ...]] = {
+    2: ((4, 4), (4, 4), (0, 0)),
+    3: ((3, 4, 4), (2, 4, 4), (1, 0, 0)),
+}
+DOWNS: dict[int, tuple[int, ...]] = {2: (2, 2), 3: (1, 2, 2)}
+
+
+class ConvEmbed(nn.Module):
+    """Overlapping 3 x 3 (x 3) convolutions with BatchNorms, and GELUs between them: (B, C, *size) -> (B, *grid, dim).
+
+    ``dims`` are the channels before and after each convolution, ``strides`` has one tuple per convolution. Sizes are
+    rounded up.
+    """
+
+    def __init__(self, dims: Sequence[int], strides: Sequence[tuple[int, ...]]) -> None:
+        super().__init__()
+        self.in_channels, self.ndim = dims[0], len(strides[0])
+        layers: list[nn.Module] = []
+        for (before, after), stride in zip(pairwise(dims), strides, strict=True):
+            conv = CONVS[self.ndim](before, after, 3, stride, 1)  # type: ignore[arg-type]
+            layers += [*([nn.GELU()] if layers else []), conv, NORMS[self.ndim](after)]
+        self.proj = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        check_input(x, self.in_channels, self.ndim)
+        return self.proj(x).movedim(1, -1).contiguous()
+
+
+def patch_embeds(in_channels: int, dims: Sequence[int], ndim: int, odd_size: str, norm_eps: float) -> list[nn.Module]:
+    """The down-samplings before the four stages: patches, then a LayerNorm."""
+    options = [STEMS[ndim], *[(DOWNS[ndim], DOWNS[ndim], (0,) * ndim)] * (len(dims) - 1)]
+    return [
+        Tokenizer(before, after, kernel, stride, padding, nn.LayerNorm(after, norm_eps), odd_size)
+        for (before, after), (kernel, stride, padding) in zip(pairwise((in_channels, *dims)), options, strict=True)
+    ]
+
+
+def conv_embeds(in_channels: int, dims: Sequence[int]) -> list[nn.Module]:
+    """The down-samplings of UniFormer-S+ for images: overlapping convolutions, each with a BatchNorm."""
+    halves = (2, 2)
+    stem = ConvEmbed((in_channels, dims[0] // 2, dims[0]), (halves, halves))
+    return [stem, *[ConvEmbed(pair, (halves,)) for pair in pairwise(dims)]]
+
+
+class ConvMlp(nn.Module):
+    """The perceptron of the local blocks: point-wise convolutions around a GELU."""
+
+    def __init__(self, dim: int, hidden_dim: int, ndim: int) -> None:
+        super().__init__()
+        self.fc1 = PointwiseConv(dim, hidden_dim, ndim)
+        self.act = nn.GELU()
+        self.fc2 = PointwiseConv(hidden_dim, dim, ndim)
+
+    def forward(self, x: Tensor, norm: nn.Module) -> Tensor:
+        return self.fc2(self.act(self.fc1(x, norm)))
+
+
+class LocalBlock(nn.Module):
+    """Dynamic position encoding, local relation and perceptron on (B, *grid, C) (arXiv 2201.04676 section 3.2).
+
+    The local relation is a depthwise 5 x 5 (x 5) convolution between two point-wise ones; the norms are BatchNorms.
+    """
+
+    def __init__(self, dim: int, ndim: int, mlp_ratio: float, drop_path: float) -> None:
+        super().__init__()
+        self.pos_embed = DepthwiseConv(dim, (3,) * ndim)
+        self.norm1 = NORMS[ndim](dim)
+        self.conv1 = PointwiseConv(dim, dim, ndim)
+        self.attn = DepthwiseConv(dim, (5,) * ndim)
+        self.conv2 = PointwiseConv(dim, dim, ndim)
+        self.drop_path = DropPath(drop_path)
+        self.norm2 = NORMS[ndim](dim)
+        self.mlp = ConvMlp(dim, int(dim * mlp_ratio), ndim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.pos_embed(x)
+        x = x + self.drop_path(self.conv2(self.attn(self.conv1(x, self.norm1))))
+        return x + self.drop_path(self.mlp(x, self.norm2))
+
+
+class GlobalBlock(nn.Module):
+    """Dynamic position encoding, attention among all tokens and perceptron on (B, *grid, C); the norms are LayerNorms.
+
+    ``layer_scale`` is the initial weight of the two branches (0 for none).
+    """
+
+    gamma_1: nn.Parameter | None
+    gamma_2: nn.Parameter | None
+
+    def __init__(
+        self,
+        dim: int,
+        ndim: int,
+        head_dim: int,
+        mlp_ratio: float,
+        drop_path: float,
+        norm_eps: float = 1e-6,
+        layer_scale: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if dim % head_dim:
+            raise ValueError(f'arch: head_dim={head_dim} does not divide the {dim} channels of a stage')
+        self.pos_embed = DepthwiseConv(dim, (3,) * ndim)
+        self.norm1 = nn.LayerNorm(dim, norm_eps)
+        self.attn = Attention(dim, dim // head_dim)
+        self.drop_path = DropPath(drop_path)
+        self.norm2 = nn.LayerNorm(dim, norm_eps)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio))
+        for name in ('gamma_1', 'gamma_2'):
+            self.register_parameter(name, nn.Parameter(torch.full((dim,), layer_scale)) if layer_scale else None)
+
+    def attend(self, x: Tensor) -> Tensor:
+        return self.attn(x.flatten(1, -2)).view_as(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.pos_embed(x)
+        x = x + self.drop_path(_scaled(self.attend(self.norm1(x)), self.gamma_1))
+        return x + self.drop_path(_scaled(self.mlp(self.norm2(x)), self.gamma_2))
+
+
+class WindowBlock(GlobalBlock):
+    """A block on (B, H, W, C) whose attention stays in windows, as UniFormer's detectors use.
+
+    The map is zero-padded to whole windows after the norm, and the padded tokens are attended (as published).
+    """
+
+    def __init__(self, window_size: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.window = Window((1, window_size, window_size))
+
+    def attend(self, x: Tensor) -> Tensor:
+        _, height, width, _ = x.shape
+        tokens, layout = self.window.split(pad_to_multiple(x, self.window.size[1:], first_axis=1).unsqueeze(1))
+        return self.window.merge(self.attn(tokens), layout)[:, 0, :height, :width]
+
+
+class SplitBlock(GlobalBlock):
+    """Attention over time at each place, then over space in each frame, on (B, T, H, W, C).
+
+    The temporal result enters through the spatial attention alone: its residual is the block's input, as in the
+    official SplitSABlock (video_classification/slowfast/models/uniformer.py).
+    """
+
+    def __init__(self, dim: int, **kwargs: Any) -> None:
+        super().__init__(dim, **kwargs)
+        self.t_norm = nn.LayerNorm(dim, self.norm1.eps)
+        self.t_attn = Attention(dim, self.attn.num_heads)
+
+    def reset_temporal(self) -> None:
+        """The published start, at which the temporal attention adds nothing."""
+        for parameter in self.t_attn.parameters():
+            nn.init.zeros_(parameter)
+        nn.init.ones_(self.t_attn.proj.weight)
+
+    def attend_over_time(self, x: Tensor) -> Tensor:
+        tokens, layout = TIME.split(x)
+        return TIME.merge(self.t_attn(tokens), layout)
+
+    def attend(self, x: Tensor) -> Tensor:
+        tokens, layout = SPACE.split(x)
+        return SPACE.merge(self.attn(tokens), layout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.pos_embed(x)
+        moved = x + self.drop_path(self.attend_over_time(self.t_norm(x)))
+        x = x + self.drop_path(self.attend(self.norm1(moved)))
+        return x + self.drop_path(self.mlp(self.norm2(x)))
+
+
+def _scaled(branch: Tensor, gamma: Tensor | None) -> Tensor:
+    return branch if gamma is None else gamma * branch
