@@ -64,15 +64,17 @@ class TransformerOptimConstructor(DefaultOptimWrapperConstructor):
       (``backbone.layer_depth``).
     - ``norm_decay_mult``: weight decay of normalisation layers, weights and biases.
     - ``table_decay_mult``: of embeddings and bias tables, that is of ``backbone.no_weight_decay()``.
-    - ``bias_decay_mult``: of the other biases.
-    - ``flat_decay_mult``: of the other parameters with one axis, such as layer scales.
+    - ``bias_decay_mult``: of biases.
+    - ``flat_decay_mult``: of parameters with one axis, such as layer scales.
 
-    A decay multiplier that is absent or ``None`` makes no rule: the parameter falls to the next one in this list, in
-    the end to full decay. Frozen parameters are left out. The groups are logged as one table.
+    A decay multiplier that is absent or ``None`` makes no rule. A parameter takes the first rule of this list that
+    names it, else full decay. Frozen parameters are left out. The groups are logged as one table.
 
     Raises ``ValueError`` for unknown keys, for names in ``no_weight_decay()`` that the backbone does not have, and for
     rules about a backbone that the model has not.
     """
+
+    paramwise_cfg: dict[str, Any]
 
     def _validate_cfg(self) -> None:
         if not isinstance(self.paramwise_cfg, dict):
@@ -116,11 +118,12 @@ class TransformerOptimConstructor(DefaultOptimWrapperConstructor):
     def _tables(self, model: nn.Module) -> set[str]:
         if self.paramwise_cfg['table_decay_mult'] is None:
             return set()
-        names = self._ask(model, 'no_weight_decay', 'table_decay_mult')()
-        missing = names - {name for name, _ in model.backbone.named_parameters()}
+        backbone = self._backbone_with(model, 'no_weight_decay', 'table_decay_mult')
+        names = backbone.no_weight_decay()
+        missing = names - {name for name, _ in backbone.named_parameters()}
         if missing:
             raise ValueError(
-                f'{type(model.backbone).__name__}.no_weight_decay() names {", ".join(sorted(missing))}, which are no '
+                f'{type(backbone).__name__}.no_weight_decay() names {", ".join(sorted(missing))}, which are no '
                 'parameters of it'
             )
         return {f'backbone.{name}' for name in names}
@@ -133,7 +136,7 @@ class TransformerOptimConstructor(DefaultOptimWrapperConstructor):
         mult, layer_decay = self.paramwise_cfg['backbone_lr_mult'], self.paramwise_cfg['layer_decay']
         if layer_decay is None:
             return part, mult
-        depth, depths = self._ask(model, 'layer_depth', 'layer_decay')(rest)
+        depth, depths = self._backbone_with(model, 'layer_depth', 'layer_decay').layer_depth(rest)
         return f'backbone depth {depth}', mult * layer_decay ** (depths - 1 - depth)
 
     def _decay(self, kinds: list[str]) -> float:
@@ -141,13 +144,13 @@ class TransformerOptimConstructor(DefaultOptimWrapperConstructor):
         return next((mult for mult in mults if mult is not None), 1.0)
 
     @staticmethod
-    def _ask(model: nn.Module, method: str, key: str) -> Callable:
+    def _backbone_with(model: nn.Module, method: str, key: str) -> Any:
         backbone = getattr(model, 'backbone', None)
         if not hasattr(backbone, method):
             raise ValueError(
                 f'paramwise_cfg: {key} asks backbone.{method}(), which {type(backbone).__name__} lacks; leave {key} out'
             )
-        return getattr(backbone, method)
+        return backbone
 
 
 def _check_complete(model: nn.Module, groups: dict[tuple[float, float], Group]) -> None:
