@@ -53,8 +53,7 @@ def read_msgpack(path: Path) -> tuple[dict[str, Tensor], str]:
             return complex(*msgpack.unpackb(data))
         raise ValueError(f'extension type {code} is not one of flax')
 
-    data = path.read_bytes()
-    tree = msgpack.unpackb(data, ext_hook=unpack, raw=False, strict_map_key=False, max_buffer_size=len(data))
+    tree = msgpack.unpackb(path.read_bytes(), ext_hook=unpack, raw=False, strict_map_key=False)
     if not isinstance(tree, Mapping):
         raise CheckpointError(f'{path} holds a {type(tree).__name__} in msgpack, not a flax tree')
     tree, container = _parameters(tree)
