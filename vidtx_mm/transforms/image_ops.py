@@ -1,16 +1,19 @@
-"""The operations of RandAugment on clips (T, H, W, 3) of uint8, and their strengths by level."""
+"""The operations of RandAugment on clips (T, H, W, 3) of uint8, and their arguments.
+
+An argument is a function of the share of the full strength: level 7 of 10 is 0.7.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageEnhance, ImageOps
+from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 ImageOp = Callable[[Image.Image, Any], Image.Image]
 ClipOp = Callable[[np.ndarray, Any], np.ndarray]
-Strength = Callable[[float], Any]
+Argument = Callable[[float], Any]
+Operations = dict[str, tuple[ClipOp, Argument]]
 
-MAX_LEVEL = 10
 GRAY = (128, 128, 128)
 
 
@@ -102,6 +105,14 @@ def translate_y(img: Image.Image, fraction: float) -> Image.Image:
     return _affine(img, (1, 0, 0, 0, 1, fraction * img.height))
 
 
+def blur(img: Image.Image, _: None) -> Image.Image:
+    return img.filter(ImageFilter.BLUR)
+
+
+def smooth(img: Image.Image, _: None) -> Image.Image:
+    return img.filter(ImageFilter.SMOOTH)
+
+
 def cutout(clip: np.ndarray, half: int) -> np.ndarray:
     """Grey out one square of side 2 * ``half`` around a random centre, the same in all frames."""
     y, x = (np.random.randint(side) for side in clip.shape[1:3])
@@ -110,51 +121,59 @@ def cutout(clip: np.ndarray, half: int) -> np.ndarray:
     return clip
 
 
+def cutout_of_side(clip: np.ndarray, share: float) -> np.ndarray:
+    """``cutout`` of a square whose side is a share of the short side."""
+    return cutout(clip, round(share * min(clip.shape[1:3]) / 2))
+
+
 def nothing(clip: np.ndarray, _: None) -> np.ndarray:
     return clip
 
 
-def _signed(scale: float) -> Strength:
-    """Zero to ``scale``, either sign."""
-    return lambda level: level / MAX_LEVEL * scale * np.random.choice((-1, 1))
-
-
-def _whole(scale: int) -> Strength:
-    return lambda level: int(level / MAX_LEVEL * scale)
-
-
-def _none(level: float) -> None:
+def _none(share: float) -> None:
     return None
 
 
-def _away_from_one(level: float) -> float:
-    return 1 + level / MAX_LEVEL * 0.9 * np.random.choice((-1, 1))
+def _either_sign(full: float) -> Argument:
+    return lambda share: share * full * np.random.choice((-1, 1))
 
 
-def _from_a_tenth(level: float) -> float:
-    return level / MAX_LEVEL * 1.8 + 0.1
+def _whole(full: int) -> Argument:
+    return lambda share: int(share * full)
 
 
-INCREASING: dict[str, tuple[ClipOp, Strength]] = {
+def _down_from(start: int, full: int) -> Argument:
+    return lambda share: start - int(share * full)
+
+
+def _away_from_one(share: float) -> float:
+    return 1 + share * 0.9 * np.random.choice((-1, 1))
+
+
+def _from_a_tenth(share: float) -> float:
+    return share * 1.8 + 0.1
+
+
+INCREASING: Operations = {
     'auto_contrast': (each_frame(auto_contrast), _none),
     'equalize': (each_frame(equalize), _none),
     'invert': (each_frame(invert), _none),
-    'rotate': (each_frame(rotate), _signed(30)),
-    'posterize': (each_frame(posterize), lambda level: 4 - int(level / MAX_LEVEL * 4)),
-    'solarize': (each_frame(solarize), lambda level: 256 - int(level / MAX_LEVEL * 256)),
+    'rotate': (each_frame(rotate), _either_sign(30)),
+    'posterize': (each_frame(posterize), _down_from(4, 4)),
+    'solarize': (each_frame(solarize), _down_from(256, 256)),
     'solarize_add': (each_frame(solarize_add), _whole(110)),
     'color': (each_frame(color), _away_from_one),
     'contrast': (each_frame(contrast), _away_from_one),
     'brightness': (each_frame(brightness), _away_from_one),
     'sharpness': (each_frame(sharpness), _away_from_one),
-    'shear_x': (each_frame(shear_x), _signed(0.3)),
-    'shear_y': (each_frame(shear_y), _signed(0.3)),
-    'translate_x': (each_frame(translate_x), _signed(0.45)),
-    'translate_y': (each_frame(translate_y), _signed(0.45)),
+    'shear_x': (each_frame(shear_x), _either_sign(0.3)),
+    'shear_y': (each_frame(shear_y), _either_sign(0.3)),
+    'translate_x': (each_frame(translate_x), _either_sign(0.45)),
+    'translate_y': (each_frame(translate_y), _either_sign(0.45)),
 }
 """timm's 'increasing' operations: the higher the level, the stronger."""
 
-PIXELWISE: dict[str, tuple[ClipOp, Strength]] = {
+PIXELWISE: Operations = {
     'auto_contrast': (whole_clip(auto_contrast), _none),
     'equalize': (whole_clip(equalize), _none),
     'invert': (whole_clip(invert), _none),
@@ -169,3 +188,25 @@ PIXELWISE: dict[str, tuple[ClipOp, Strength]] = {
     'nothing': (nothing, _none),
 }
 """ViViT's operations: those that need no geometry, on the frames stacked to one image, and doing nothing."""
+
+IMGAUG: Operations = {
+    'nothing': (nothing, _none),
+    'auto_contrast': (each_frame(auto_contrast), _none),
+    'equalize': (each_frame(equalize), _none),
+    'invert': (each_frame(invert), _none),
+    'rotate': (each_frame(rotate), _either_sign(30)),
+    'posterize': (each_frame(posterize), _down_from(8, 6)),
+    'solarize': (each_frame(solarize), _down_from(256, 256)),
+    'color': (each_frame(color), _away_from_one),
+    'contrast': (each_frame(contrast), _away_from_one),
+    'brightness': (each_frame(brightness), _away_from_one),
+    'sharpness': (each_frame(sharpness), _away_from_one),
+    'shear_x': (each_frame(shear_x), _either_sign(0.3)),
+    'shear_y': (each_frame(shear_y), _either_sign(0.3)),
+    'translate_x': (each_frame(translate_x), _either_sign(0.33)),
+    'translate_y': (each_frame(translate_y), _either_sign(0.33)),
+    'cutout': (cutout_of_side, lambda share: share * 20 / 32),
+    'blur': (each_frame(blur), _none),
+    'smooth': (each_frame(smooth), _none),
+}
+"""imgaug's operations, without the flip and the crop that it puts before them."""

@@ -7,21 +7,32 @@ from mmcv.transforms import BaseTransform
 
 from vidtx_mm.registry import TRANSFORMS
 
-from .image_ops import INCREASING, MAX_LEVEL, PIXELWISE, ClipOp, Strength
+from .image_ops import IMGAUG, INCREASING, PIXELWISE, Operations
 
 
 @dataclass(frozen=True)
 class Policy:
-    """Operations, the probability of applying one that was drawn, and the highest level."""
+    """A set of operations.
 
-    ops: dict[str, tuple[ClipOp, Strength]]
-    prob: float
-    max_level: float
+    Attributes:
+        operations: what is drawn from.
+        full: the level of full strength.
+        limit: the highest level.
+        prob: probability of applying an operation that was drawn.
+        repeat: an operation can be drawn twice.
+    """
+
+    operations: Operations
+    full: float
+    limit: float = float('inf')
+    prob: float = 1.0
+    repeat: bool = True
 
 
 POLICIES = {
-    'increasing': Policy(INCREASING, prob=0.5, max_level=MAX_LEVEL),
-    'pixelwise': Policy(PIXELWISE, prob=1.0, max_level=float('inf')),
+    'increasing': Policy(INCREASING, full=10, limit=10, prob=0.5),
+    'imgaug': Policy(IMGAUG, full=30, repeat=False),
+    'pixelwise': Policy(PIXELWISE, full=10),
 }
 
 
@@ -29,20 +40,23 @@ POLICIES = {
 class RandAugment(BaseTransform):
     """Apply ``num_ops`` random operations (arXiv 1909.13719), each with one draw for all frames.
 
-    - ``policy='increasing'``: timm's 'inc1' operations; each is drawn with replacement and applied with probability
-      1/2; translations reach 0.45 of the side, corners are filled with grey, bicubic.
+    - ``policy='increasing'``: timm's 'inc1' operations on a scale of 10; each is drawn with replacement and applied
+      with probability 1/2; translations reach 0.45 of the side, corners are filled with grey, bicubic.
       'rand-m7-n4-mstd0.5-inc1' of UniFormer (``slowfast/datasets/rand_augment.py``) is
       ``magnitude=7, num_ops=4, magnitude_std=0.5``.
-    - ``policy='pixelwise'``: ViViT's eleven operations and doing nothing, on the frames stacked to one image
-      (``scenic/dataset_lib/video_ops.py::distort_image_with_randaugment``); ``num_ops=2``, ``magnitude`` 20 (SSv2) or
-      15 (EPIC-Kitchens). Above level 10 some operations change nothing (solarize, posterize), as there.
+    - ``policy='imgaug'``: imgaug's operations on a scale of 30, drawn without replacement. ``magnitude=7, num_ops=4``
+      is that of Video Swin on Something-Something. There imgaug flips half of the clips first, without changing labels
+      such as 'pushing from left to right', and crops up to 3 % from each side; both are left out here.
+    - ``policy='pixelwise'``: ViViT's eleven operations and doing nothing, on a scale of 10, on the frames stacked to
+      one image (``scenic/dataset_lib/video_ops.py::distort_image_with_randaugment``); ``num_ops=2``, ``magnitude`` 20
+      (SSv2) or 15 (EPIC-Kitchens). Above level 10 some operations change nothing (solarize, posterize), as there.
 
     MMAction2 reaches RandAugment only through pytorchvideo or imgaug, which no longer work with current torchvision and
     numpy.
 
     Args:
         policy: see above.
-        magnitude: level of strength; 10 is the end of the usual scale.
+        magnitude: level of strength.
         num_ops: operations per clip.
         magnitude_std: standard deviation of normal noise on the level.
 
@@ -60,11 +74,11 @@ class RandAugment(BaseTransform):
     def transform(self, results: dict) -> dict:
         policy = POLICIES[self.policy]
         clip = np.stack(results['imgs'])
-        for name in np.random.choice(list(policy.ops), self.num_ops):
+        for name in np.random.choice(list(policy.operations), self.num_ops, replace=policy.repeat):
             if np.random.rand() < policy.prob:
-                apply, strength = policy.ops[name]
-                level = np.clip(np.random.normal(self.magnitude, self.magnitude_std), 0, policy.max_level)
-                clip = apply(clip, strength(level))
+                apply, argument = policy.operations[name]
+                level = np.clip(np.random.normal(self.magnitude, self.magnitude_std), 0, policy.limit)
+                clip = apply(clip, argument(level / policy.full))
         results['imgs'] = list(clip)
         return results
 
