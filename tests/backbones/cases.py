@@ -21,9 +21,27 @@ class Case:
 
 
 _SWIN = dict(arch=dict(embed_dims=8, depths=(2, 2), num_heads=(2, 2)), window_size=(2, 3, 3), out_indices=(1,))
+_TIMESFORMER = dict(arch=dict(embed_dims=16, depth=2, num_heads=2), img_size=32, patch_size=8, num_frames=4)
+_UNIFORMER = dict(arch=dict(depths=(1, 2, 2, 1), embed_dims=(8, 8, 16, 16), head_dim=8, mlp_ratio=2.0), out_indices=(3,))
+_IMAGE = dict(stages=4, input=(64, 64), odd_input=(67, 75))
 
 CASES = [
     Case('swin-joint', 'VideoSwin', dict(_SWIN), 2),
     Case('swin-split', 'VideoSwin', dict(_SWIN, attention='split'), 2),
     Case('swin-factorized', 'VideoSwin', dict(_SWIN, attention='factorized'), 2),
+    Case('timesformer-divided', 'VideoTimeSformer', dict(_TIMESFORMER), 2),
+    Case('timesformer-space', 'VideoTimeSformer', dict(_TIMESFORMER, attention='space'), 2),
+    Case('timesformer-joint', 'VideoTimeSformer', dict(_TIMESFORMER, attention='joint', pool='mean'), 2),
+    Case('timesformer-local-global', 'VideoTimeSformer', dict(_TIMESFORMER, attention='local_global'), 2, (2, 16, 16)),
+    Case('timesformer-axial', 'VideoTimeSformer', dict(_TIMESFORMER, attention='axial', pool='none'), 2),
+    Case('uniformer', 'VideoUniFormer', dict(_UNIFORMER), 4),
+    Case('uniformer-split', 'VideoUniFormer', dict(_UNIFORMER, attention='split'), 4),
+    Case('uniformer-image', 'ImageUniFormer', dict(_UNIFORMER), **_IMAGE),
+    Case('uniformer-hybrid', 'ImageUniFormer', dict(_UNIFORMER, stage3='hybrid', window_size=3), **_IMAGE),
+    Case(
+        'uniformer-conv-stem',
+        'ImageUniFormer',
+        dict(_UNIFORMER, arch=dict(_UNIFORMER['arch'], conv_stem=True, layer_scale=1e-6)),
+        **_IMAGE,
+    ),
 ]

@@ -1,6 +1,7 @@
 """The backbones, one file per family."""
 
+from .timesformer import VideoTimeSformer
 from .uniformer import ImageUniFormer, VideoUniFormer
 from .video_swin import VideoSwin
 
-__all__ = ['ImageUniFormer', 'VideoSwin', 'VideoUniFormer']
+__all__ = ['ImageUniFormer', 'VideoSwin', 'VideoTimeSformer', 'VideoUniFormer']

@@ -7,6 +7,7 @@ from .merging import PatchMerging
 from .mlp import Mlp
 from .partition import HEIGHT, JOINT, SPACE, TIME, WIDTH, Axes, Window, WindowLayout
 from .position import SPACE_MODES, resize_space_table, resize_time_table
+from .sparse import NeighbourhoodAttention, merge_lattices, split_lattices
 from .tokenizer import CONVS, Tokenizer, check_input, pad_to_multiple
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     'DepthwiseConv',
     'DropPath',
     'Mlp',
+    'NeighbourhoodAttention',
     'PatchMerging',
     'PointwiseConv',
     'Tokenizer',
@@ -30,7 +32,9 @@ __all__ = [
     'batch_norm',
     'check_input',
     'drop_path_rates',
+    'merge_lattices',
     'pad_to_multiple',
     'resize_space_table',
     'resize_time_table',
+    'split_lattices',
 ]
