@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vidtx_mm.benchmark.pairs import PAIRS, Pair, Side
+from vidtx_mm.benchmark.pairs import PAIRS, Pair, Side, build_backbone
 from vidtx_mm.benchmark.report import COLUMNS, summarise, table
 from vidtx_mm.benchmark.run import MeasurementError, measure
 from vidtx_mm.benchmark.worker import Finished, Settings, perturb
@@ -75,23 +75,34 @@ def test_outputs_of_other_shapes_are_refused() -> None:
         summarise('x', Settings(), dict(ours=[1.0], reference=[1.0]), outputs, "the reference's")
 
 
-@pytest.mark.parametrize('mode', ['forward', 'train'])
-def test_pair_in_children(mode: str) -> None:
-    settings = Settings(mode=mode, batch=2, **SMALL)
-    row = measure('tiny', pair(partial(Pooled), partial(Pooled, waste=64)), settings, runs=3, warmup=1)
+def test_pair_in_children() -> None:
+    sides = pair(partial(Pooled), partial(Pooled, waste=64))
+    row = measure('tiny', sides, Settings(batch=2, **SMALL), runs=3, warmup=1)
     assert [len(row[side]['seconds']) for side in ('ours', 'reference')] == [3, 3]
     assert all(second > 0 for side in ('ours', 'reference') for second in row[side]['seconds'])
     # 64 MiB of scratch in the reference must show, and hardly anything in ours.
     assert 60 < row['reference']['peak_mib'] - row['ours']['peak_mib'] < 80
     # A plain module is no family of ours: its weights cannot be mapped, which must be said, not fatal.
     assert row['weights'].startswith('not mapped') and row['difference'] is None
+    json.dumps(row)
     lines = table([row]).splitlines()
     assert len(lines) == 3 and all(line.count('|') == len(COLUMNS) + 1 for line in lines)
 
 
-def test_alone() -> None:
-    row = measure('tiny', pair(partial(Pooled), None), Settings(**SMALL), runs=1, warmup=0)
+def test_mapped_weights_give_the_difference_of_the_outputs() -> None:
+    arch = dict(embed_dims=8, depths=[1, 1], num_heads=[1, 2])
+    swin = dict(name='VideoSwin', arch=arch, window_size=(2, 7, 7), out_indices=(1,))
+    sides = [Side(partial(build_backbone, **swin)) for _ in range(2)]
+    row = measure('tiny', Pair(*sides, frames=4, size=32), Settings(**SMALL), runs=1, warmup=0)
+    assert row['weights'] == "the reference's"
+    assert row['difference'] == 0.0
+    assert '| 0.0e+00 |' in table([row])
+
+
+def test_a_training_step_alone() -> None:
+    row = measure('tiny', pair(partial(Pooled, waste=64), None), Settings(mode='train', **SMALL), runs=2, warmup=0)
     assert row['reference'] is None and row['time_ratio'] is None
+    assert len(row['ours']['seconds']) == 2 and row['ours']['peak_mib'] > 60
     assert table([row]).count('| - ') == 5
 
 
@@ -119,7 +130,20 @@ def test_tool_writes_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     tool = load_tool('benchmark')
     monkeypatch.setitem(PAIRS, 'tiny', pair(partial(Pooled), partial(Pooled)))
     file = tmp_path / 'out' / 'record.json'
-    argv = ['tiny', '--mode', 'forward', '--runs', '2', '--warmup', '0', '--threads', '1', '--out', str(file)]
+    argv = [
+        'tiny',
+        '--alone',
+        '--mode',
+        'forward',
+        '--runs',
+        '2',
+        '--warmup',
+        '0',
+        '--threads',
+        '1',
+        '--out',
+        str(file),
+    ]
     assert tool.main(argv) == 0
     record = json.loads(file.read_text())
     assert record['command'].endswith(' '.join(argv))

@@ -35,12 +35,19 @@ def _status_field(name: str) -> float:
     return int(line.split()[1]) * 1024 / MiB
 
 
+def _load_libraries(device: str) -> None:
+    """One training step of one product: PyTorch loads kernels and its optimisers' helpers at their first use."""
+    weight = torch.ones(64, 64, device=device, requires_grad=True)
+    (weight @ weight).sum().backward()
+    torch.optim.AdamW([weight]).step()
+
+
 class Memory:
     """Made after the imports and before the model: ``idle`` (MiB) is the state that the peak is counted from."""
 
     def __init__(self, device: str) -> None:
         self.cuda = device == 'cuda'
-        torch.ones(64, 64, device=device) @ torch.ones(64, 64, device=device)  # libraries load at the first product
+        _load_libraries(device)
         self.idle = torch.cuda.memory_allocated() / MiB if self.cuda else resident_now()
 
     def reset(self) -> None:

@@ -7,11 +7,10 @@ name; they import the reference's package themselves, so that a missing package 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 from torch import Tensor, nn
-
-import vidtx_mm.backbones as backbones
 
 
 def call_model(model: nn.Module, clips: Tensor) -> Any:
@@ -60,18 +59,16 @@ class Pair:
 
 def build_backbone(name: str, **kwargs: Any) -> nn.Module:
     """Build one of our backbones by its class name."""
-    return getattr(backbones, name)(**kwargs)
+    return getattr(import_module('vidtx_mm.backbones'), name)(**kwargs)
 
 
 def build_mmaction(module: str, name: str, **kwargs: Any) -> nn.Module:
     """Build a backbone class of MMAction2 with its fresh initialisation, as its constructor leaves it."""
-    from importlib import import_module
-
     return getattr(import_module(f'mmaction.models.backbones.{module}'), name)(**kwargs)
 
 
 def _ours(name: str, **kwargs: Any) -> Side:
-    return Side(partial(build_backbone, name, **kwargs))
+    return Side(partial(build_backbone, name, **kwargs), imports=('vidtx_mm.backbones', 'vidtx_mm.weights'))
 
 
 def _mmaction(module: str, name: str, **kwargs: Any) -> Side:
@@ -80,7 +77,9 @@ def _mmaction(module: str, name: str, **kwargs: Any) -> Side:
 
 def _swin3d(arch: str, window_size: tuple[int, int, int] = (8, 7, 7)) -> Pair:
     kwargs = dict(arch=arch, window_size=window_size, drop_path_rate=0.0)
-    return Pair(_ours('VideoSwin', **kwargs), _mmaction('swin', 'SwinTransformer3D', **kwargs), frames=32, size=224)
+    # Clips below 224 pixels clip windows, whose offsets MMAction2 looks up as the official code does.
+    ours = _ours('VideoSwin', relative_index='upstream', **kwargs)
+    return Pair(ours, _mmaction('swin', 'SwinTransformer3D', **kwargs), frames=32, size=224)
 
 
 # Stochastic depth and dropout are off in every row: both sides must do the same work in the training step.
