@@ -59,7 +59,7 @@ train_pipeline = [
     dict(type='Resize', scale=(-1, 256)),
     dict(type='RandomResizedCrop'),
     dict(type='Resize', scale=(224, 224), keep_ratio=False),
-    dict(type='vidtx_mm.RandAugment', policy='increasing', magnitude=7, num_ops=4),
+    dict(type='vidtx_mm.RandAugment', policy='imgaug', magnitude=7, num_ops=4),
     dict(type='vidtx_mm.NormalizedErasing', mean=mean, std=std, erase_prob=0.25, mode='const'),
     dict(type='FormatShape', input_format='NCTHW'),
     dict(type='PackActionInputs'),

@@ -24,8 +24,8 @@ class ClipColorJitter(BaseTransform):
 
     In this order: brightness adds a value of at most ``brightness`` (of a range of 1), saturation and contrast multiply
     by a factor within 1 +- the value (contrast about the mean of each frame and channel), hue turns by a fraction of
-    the colour circle. MMAction2's ``ColorJitter`` multiplies the brightness, has no probability and no grey, and
-    draws the order once, when it is built.
+    the colour circle; values are cut to the range at the end. MMAction2's ``ColorJitter`` multiplies the brightness,
+    has no probability and no grey, and draws the order once, when it is built.
 
     Source: ``dmvr/processors.py::color_default_augm``, used by ViViT's Kinetics configs.
 
@@ -67,10 +67,9 @@ class ClipColorJitter(BaseTransform):
 
     @staticmethod
     def _jitter(frames: np.ndarray, brightness: float, saturation: float, contrast: float, hue: float) -> np.ndarray:
-        frames = np.clip(frames + np.float32(brightness), 0, 1)
-        frames = _scale_saturation_and_shift_hue(frames, 1 + saturation, 0)
+        frames = _scale_saturation_and_shift_hue(frames + np.float32(brightness), 1 + saturation, 0)
         mean = frames.mean(axis=(1, 2), keepdims=True)
-        frames = np.clip((frames - mean) * np.float32(1 + contrast) + mean, 0, 1)
+        frames = (frames - mean) * np.float32(1 + contrast) + mean
         return _scale_saturation_and_shift_hue(frames, 1, hue)
 
     def __repr__(self) -> str:
