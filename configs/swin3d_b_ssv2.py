@@ -4,8 +4,7 @@ Recipe: github.com/SwinTransformer/Video-Swin-Transformer, configs/recognition/s
     swin_base_patch244_window1677_sthv2.py
 Published: top-1 69.6, top-5 92.7 with 1 x 3 views; 88.8M parameters, 320.6G multiply-adds a view
     (the README of that repository).
-    No flip, since classes tell left from right. RandAugment has imgaug's strength there (4 operations, magnitude 7),
-    but not imgaug's operations.
+    No flip, since classes tell left from right; there imgaug's RandAugment flips half of the clips all the same.
 Command: mim train mmaction swin3d_b_ssv2.py --launcher pytorch --gpus 8 --amp
     One GPU: mim train mmaction swin3d_b_ssv2.py --amp --cfg-options optim_wrapper.accumulative_counts=8
     No GPU: leave out --amp.  Without the file of weights: --cfg-options model.backbone.init_cfg=None
