@@ -73,7 +73,7 @@ class VideoUniFormer(UniFormer):
         super().__init__(frozen_stages, with_cp, init_cfg)
         settings = self._resolve(arch, VIDEO_ARCHS, out_indices)
         self.attention = choose('attention', attention, list(ATTENTIONS))
-        self.norm_eval = norm_eval
+        self.in_channels, self.norm_eval = in_channels, norm_eval
         dims = settings['embed_dims']
         block = partial(ATTENTIONS[attention], head_dim=self.head_dim, norm_eps=norm_eps)
         embeds = patch_embeds(in_channels, dims, self.ndim, odd_size, patch_norm_eps)
@@ -136,7 +136,7 @@ class ImageUniFormer(UniFormer):
         if final_norm and self.out_indices != (STAGES - 1,):
             raise ValueError(f'final_norm=True returns the last map only, got out_indices={out_indices}')
         self.stage3 = choose('stage3', stage3, list(STAGE3))
-        self.norm_eval, self.final_norm = norm_eval, final_norm
+        self.in_channels, self.norm_eval, self.final_norm = in_channels, norm_eval, final_norm
         dims = settings['embed_dims']
         options = dict(head_dim=self.head_dim, norm_eps=norm_eps, layer_scale=settings.get('layer_scale', 0.0))
 

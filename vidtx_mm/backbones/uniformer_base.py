@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..layers import Tokenizer, drop_path_rates
+from ..layers import Tokenizer, check_input, drop_path_rates
 from .base import Backbone, resolve_arch
 from .uniformer_blocks import LocalBlock
 
@@ -25,6 +25,7 @@ class UniFormer(Backbone):
 
     family = 'uniformer'
     ndim: int
+    in_channels: int
     norm_eval = False
     _warned = False
 
@@ -63,6 +64,7 @@ class UniFormer(Backbone):
             self.add_module(f'blocks{stage + 1}', blocks)
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+        check_input(x, self.in_channels, self.ndim)
         self._check_size(x)
         outputs = []
         for stage in range(self.out_indices[-1] + 1):

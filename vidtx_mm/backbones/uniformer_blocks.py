@@ -21,7 +21,6 @@ from ..layers import (
     PointwiseConv,
     Tokenizer,
     Window,
-    check_input,
     pad_to_multiple,
 )
 
@@ -43,15 +42,14 @@ class ConvEmbed(nn.Module):
 
     def __init__(self, dims: Sequence[int], strides: Sequence[tuple[int, ...]]) -> None:
         super().__init__()
-        self.in_channels, self.ndim = dims[0], len(strides[0])
+        ndim = len(strides[0])
         layers: list[nn.Module] = []
         for (before, after), stride in zip(pairwise(dims), strides, strict=True):
-            conv = CONVS[self.ndim](before, after, 3, stride, 1)  # type: ignore[arg-type]
-            layers += [*([nn.GELU()] if layers else []), conv, NORMS[self.ndim](after)]
+            conv = CONVS[ndim](before, after, 3, stride, 1)  # type: ignore[arg-type]
+            layers += [*([nn.GELU()] if layers else []), conv, NORMS[ndim](after)]
         self.proj = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        check_input(x, self.in_channels, self.ndim)
         return self.proj(x).movedim(1, -1).contiguous()
 
 
