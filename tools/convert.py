@@ -10,10 +10,9 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config, DictAction
-from mmengine.registry import init_default_scope
+from mmengine.registry import MODELS, DefaultScope
 
 import vidtx_mm
-from vidtx_mm.registry import MODELS
 from vidtx_mm.weights import CheckpointError, Options, adapt, open_checkpoint
 from vidtx_mm.weights.convert import rename
 from vidtx_mm.weights.inflate import KERNEL_RULES, TABLE_RESIZES
@@ -45,8 +44,7 @@ def build(config: str, cfg_options: dict) -> torch.nn.Module:
     """The config's model, without memory for its weights."""
     cfg = Config.fromfile(config)
     cfg.merge_from_dict(cfg_options)
-    init_default_scope(cfg.get('default_scope', 'mmaction'))
-    with torch.device('meta'):
+    with torch.device('meta'), DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmaction')):
         return MODELS.build(cfg.model)
 
 

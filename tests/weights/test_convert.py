@@ -1,0 +1,92 @@
+"""tools/convert.py, run in this process."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from forms import microsoft, mmaction, official, randomised, torchvision, video_swin
+
+SCRIPT = Path(__file__).parents[2] / 'tools' / 'convert.py'
+CONFIG = """
+default_scope = 'vidtx_mm'
+model = dict(
+    type='VideoSwin',
+    arch=dict(embed_dims=8, depths=(1, 1, 2, 1), num_heads=(2, 2, 2, 4)),
+    window_size=(2, 3, 3),
+)
+"""
+
+
+@pytest.fixture
+def convert(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def run(*args):
+        monkeypatch.setattr(sys, 'argv', ['convert.py', *map(str, args)])
+        runpy.run_path(str(SCRIPT), run_name='__main__')
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def weights():
+    return official(randomised(video_swin()))
+
+
+@pytest.mark.parametrize('form', [dict, mmaction, torchvision])
+def test_video_files_need_no_config(convert, weights, form, tmp_path):
+    torch.save(form(weights), 'a.pth')
+    printed = convert('a.pth', 'new/b.pth')
+    written = torch.load('new/b.pth', weights_only=True)
+    assert written.keys() == {'meta', 'state_dict'}
+    wanted = {key: value for key, value in weights.items() if not key.endswith('index')}
+    assert written['state_dict'].keys() == wanted.keys()
+    assert all(torch.equal(written['state_dict'][key], wanted[key]) for key in wanted)
+    assert 'a.pth' in printed and '100.0 %' in printed and 'wrote new/b.pth' in printed
+    assert written['meta']['report'] in printed
+
+
+def test_image_files_are_brought_to_the_model_of_a_config(convert, tmp_path):
+    file = microsoft(video_swin())
+    torch.save({'model': file}, 'a.pth')
+    Path('config.py').write_text(CONFIG)
+    printed = convert('a.pth', 'b.pth', '--config', 'config.py', '--inflate', 'centre')
+    kernel = torch.load('b.pth', weights_only=True)['state_dict']['patch_embed.proj.weight']
+    assert torch.equal(kernel[:, :, 1], file['patch_embed.proj.weight']) and not kernel[:, :, 0].any()
+    assert 'centre over 2 frames' in printed
+    convert('a.pth', 'c.pth', '--config', 'config.py', '--cfg-options', 'model.window_size=(4,3,3)')
+    table = torch.load('c.pth', weights_only=True)['state_dict']['layers.0.blocks.0.attn.relative_position_bias_table']
+    assert table.shape == (7 * 25, 2)
+
+
+@pytest.mark.parametrize(
+    'content, message',
+    [
+        (lambda: {'model': microsoft(video_swin())}, 'convert: a.pth: an image model .* give the config'),
+        (lambda: {'fc.weight': torch.ones(1)}, 'convert: a.pth: its keys .* are of no known source'),
+    ],
+    ids=['image', 'unknown'],
+)
+def test_files_that_cannot_be_converted(convert, content, message):
+    torch.save(content(), 'a.pth')
+    with pytest.raises(SystemExit, match=message):
+        convert('a.pth', 'b.pth')
+    assert not Path('b.pth').exists()
+
+
+@pytest.mark.parametrize(
+    'args, message',
+    [
+        (('a.pth', 'a.pth'), 'a.pth exists: delete it'),
+        (('a.pth', 'b.bin'), 'must end in .pth'),
+        (('a.pth', 'b.pth', '--inflate', 'mean'), 'give its --config'),
+    ],
+)
+def test_bad_arguments(convert, weights, capsys, args, message):
+    torch.save(weights, 'a.pth')
+    with pytest.raises(SystemExit) as caught:
+        convert(*args)
+    assert caught.value.code == 2 and message in capsys.readouterr().err
