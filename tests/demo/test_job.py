@@ -1,0 +1,213 @@
+"""The demonstration's steps, with a stand-in for the minutes inside ``mim``; its config; its command."""
+
+import json
+import runpy
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import mmengine
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+from vidtx_mm.demo import job
+from vidtx_mm.demo.shapes import CLASSES, ShapesSpec
+from vidtx_mm.registry import MODELS
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = ROOT / 'configs' / 'demo' / 'swin3d_shapes.py'
+SPEC = ShapesSpec(train=16, val=8, test=16)
+
+
+# -- the config ----------------------------------------------------------------------------------------------------
+
+
+def test_config_fits_the_clips() -> None:
+    cfg, spec = Config.fromfile(CONFIG), ShapesSpec()
+    assert cfg.num_classes == len(CLASSES)
+    assert cfg.train_dataloader.dataset.ann_file == 'data/shapes/train.txt'
+    assert cfg.test_dataloader.dataset.ann_file != cfg.val_dataloader.dataset.ann_file
+    for pipeline in (cfg.train_pipeline, cfg.val_pipeline):
+        assert [step.clip_len for step in pipeline if step.type == 'SampleFrames'] == [spec.frames]
+    backbone = MODELS.build(cfg.model.backbone)
+    clip = torch.zeros(1, 3, spec.frames, spec.size, spec.size)
+    assert backbone(clip).shape == (1, cfg.model.cls_head.in_channels, 4, 4, 4)
+
+
+def test_mirrored_classes_are_those_of_their_names() -> None:
+    flips = {
+        step.direction: step.flip_label_map for step in Config.fromfile(CONFIG).train_pipeline if step.type == 'Flip'
+    }
+    turned = {'clockwise': 'counterclockwise', 'counterclockwise': 'clockwise'}
+    expected = dict(
+        horizontal={'left': 'right', 'right': 'left', **turned}, vertical={'up': 'down', 'down': 'up', **turned}
+    )
+    named = {way: {CLASSES[a]: CLASSES[b] for a, b in labels.items()} for way, labels in flips.items()}
+    assert named == expected
+
+
+# -- the job, on a stand-in for mim ----------------------------------------------------------------------------------
+
+
+class Mim:
+    """Leaves what training and testing leave, and remembers the commands."""
+
+    def __init__(self) -> None:
+        self.commands: list[str] = []
+
+    def __call__(self, command: Sequence[str], log: Path, say: Callable[[str], None]) -> None:
+        words = list(map(str, command))
+        assert words[:3] == [sys.executable, '-m', 'mim']
+        self.commands.append(words[3])
+        folder = Path(words[words.index('--work-dir') + 1])
+        {'train': self.train, 'test': self.test}[words[3]](words, folder)
+
+    def train(self, words: list[str], folder: Path) -> None:
+        records = folder / f'2026_{len(self.commands):02d}' / 'vis_data'
+        records.mkdir(parents=True)
+        rows = [{'loss': 1.0, 'top1_acc': 0.5, 'iter': 1}, {'acc/top1': 0.5, 'step': 1}]
+        (records / 'scalars.json').write_text('\n'.join(map(json.dumps, rows)))
+        (folder / f'best_acc_top1_epoch_{len(self.commands)}.pth').touch()
+
+    def test(self, words: list[str], folder: Path) -> None:
+        assert Path(words[words.index('--checkpoint') + 1]).is_file()
+        labels = np.arange(SPEC.test) % len(CLASSES)
+        scores = torch.eye(len(CLASSES))[labels]
+        samples = [dict(gt_label=torch.tensor([y]), pred_score=s) for y, s in zip(labels, scores, strict=True)]
+        mmengine.dump(samples, words[words.index('--dump') + 1])
+
+
+@pytest.fixture
+def mim(monkeypatch: pytest.MonkeyPatch) -> Mim:
+    stand_in = Mim()
+    monkeypatch.setattr(job, 'run', stand_in)
+    for picture in ('confusion', 'curves', 'predictions'):  # drawn in test_report.py
+        monkeypatch.setattr(job.report, f'draw_{picture}', lambda *results: results[-1].touch())
+    return stand_in
+
+
+def test_second_run_uses_what_is_there_until_the_config_changes(mim: Mim, tmp_path: Path) -> None:
+    config = tmp_path / 'config.py'
+    config.write_text(CONFIG.read_text())
+    said: list[str] = []
+    demo = job.Job(config, tmp_path / 'data', tmp_path / 'work', SPEC, said.append)
+
+    assert demo.run().summary() == 'demo: top-1 1.00 on 16 held-out clips'
+    assert mim.commands == ['train', 'test']
+    assert not [line for line in said if 'used again' in line]
+    assert all((tmp_path / 'work' / f'{name}.png').is_file() for name in ('confusion', 'curves', 'predictions'))
+
+    said.clear()
+    demo.run()
+    assert mim.commands == ['train', 'test', 'test']
+    assert len([line for line in said if 'used again' in line]) == 2
+
+    config.write_text(CONFIG.read_text().replace('lr = 1e-3', 'lr = 2e-3'))
+    demo.run()
+    assert mim.commands[3:] == ['train', 'test']
+    assert [path.name for path in job.best_checkpoints(tmp_path / 'work' / 'train')] == ['best_acc_top1_epoch_4.pth']
+
+
+def test_an_interrupted_training_does_not_count(mim: Mim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    demo = job.Job(CONFIG, tmp_path / 'data', tmp_path / 'work', SPEC, lambda line: None)
+    demo.run()
+    (tmp_path / 'work' / 'train' / 'trained.json').unlink()
+
+    def interrupted(*args: object) -> None:
+        (tmp_path / 'work' / 'train' / 'best_acc_top1_epoch_9.pth').touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(job, 'run', interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        demo.run()
+    monkeypatch.setattr(job, 'run', mim)
+    demo.run()
+    assert mim.commands == ['train', 'test', 'train', 'test']
+
+
+def test_the_config_is_told_where_the_clips_are_only_if_it_must(tmp_path: Path) -> None:
+    cfg = Config.fromfile(CONFIG)
+    assert job.data_options(cfg, Path('data/shapes')) == []
+    options = dict(option.split('=') for option in job.data_options(cfg, tmp_path)[1:])
+    cfg.merge_from_dict(options)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        assert Path(loader.dataset.ann_file).parent == Path(loader.dataset.data_prefix.video) == tmp_path
+
+
+# -- commands and their lines ----------------------------------------------------------------------------------------
+
+
+def test_a_failing_command_shows_its_end(tmp_path: Path) -> None:
+    script = 'for n in range(50): print("line", n)\nraise SystemExit("no such GPU")'
+    said: list[str] = []
+    with pytest.raises(job.DemoError, match=r'(?s)exit code 1.*x\.log.*line 49\nno such GPU\n.*doctor') as caught:
+        job.run([sys.executable, '-u', '-c', script], tmp_path / 'x.log', said.append)
+    assert 'line 20\n' not in str(caught.value)
+    assert (tmp_path / 'x.log').read_text().startswith('line 0\n')
+    assert not said
+
+
+PREFIX = '11/22 02:11:58 - mmengine - INFO - '
+
+
+@pytest.mark.parametrize(
+    ('line', 'shown'),
+    [
+        (
+            'Epoch(train)  [3][ 32/64]  base_lr: 4.2e-05 lr: 4.2e-05  eta: 0:00:40  time: 0.8374  data_time: 0.0738  '
+            'grad_norm: 2.2123  loss: 2.0806  top1_acc: 0.0000  loss_cls: 2.0806',
+            'epoch  3, step 32/64: loss 2.081, 0:00:40 to go',
+        ),
+        (
+            'Epoch(val) [12][2/2]    acc/top1: 0.0938  data_time: 0.4349  time: 1.0516',
+            'epoch 12, validation: top-1 0.094',
+        ),
+        ('Epoch(test) [4/4]    acc/top1: 0.9766  data_time: 0.1  time: 0.2', 'best epoch, held-out clips: top-1 0.977'),
+        ('Saving checkpoint at 1 epochs', None),
+        ('Exp name: swin3d_shapes_20261122_021123', None),
+    ],
+)
+def test_progress_lines(line: str, shown: str | None, tmp_path: Path) -> None:
+    assert job.progress(f'{PREFIX}{line}\n') == shown
+    said: list[str] = []
+    job.run([sys.executable, '-c', f'print({PREFIX + line!r})'], tmp_path / 'x.log', said.append)
+    assert said == ([f'  {shown}'] if shown else [])
+
+
+def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int | str | None:
+    """The exit code of ``python tools/demo.py ...``."""
+    monkeypatch.setattr(sys, 'argv', ['demo.py', *arguments])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_path(str(ROOT / 'tools' / 'demo.py'), run_name='__main__')
+    return caught.value.code
+
+
+def test_the_command_ends_with_the_accuracy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], mim: Mim
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(job, 'Job', partial(job.Job, spec=SPEC))
+    assert command(monkeypatch) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == 'demo: top-1 1.00 on 16 held-out clips'
+    assert (tmp_path / 'work_dirs' / 'demo' / 'confusion.png').is_file()
+
+
+def test_the_command_names_a_config_that_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(monkeypatch, '--config', 'nowhere.py') == 2
+    assert '--config nowhere.py: no such file' in capsys.readouterr().err
+
+
+def test_the_command_says_why_it_failed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / 'data').write_text('a file where a folder should be')
+    monkeypatch.chdir(tmp_path)
+    assert command(monkeypatch) == 1
+    streams = capsys.readouterr()
+    assert 'demo failed: ' in streams.err and 'data' in streams.err
+    assert 'top-1' not in streams.out
