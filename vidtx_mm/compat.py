@@ -235,4 +235,5 @@ def apply_repairs() -> None:
                 rows.setdefault(name, []).append(row)
     for name in rows.keys() & sys.modules.keys():
         _run(rows.pop(name), sys.modules[name], lambda: None)
-    sys.meta_path.insert(0, _Waiting(rows))
+    if rows:
+        sys.meta_path.insert(0, _Waiting(rows))

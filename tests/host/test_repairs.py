@@ -1,0 +1,279 @@
+"""Each repair against the packages as they come from the registry: fails with the repair off, works with it on."""
+
+import logging
+import pickle
+import re
+import socket
+import subprocess
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer
+
+from vidtx_mm.compat import REPAIRS, switched_off
+
+RunPython = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """Code that meets the fault, the error it ends in, and files to put on the path for it."""
+
+    code: str
+    error: str
+    files: dict[str, str] = field(default_factory=dict)
+    env: dict[str, str] = field(default_factory=dict)
+
+
+CHECKPOINT = """
+import torch
+from mmengine.logging import MessageHub
+from mmengine.runner import CheckpointLoader
+hub = MessageHub.get_instance('a')
+hub.update_scalar('loss', 0.5)
+hub.update_info('eta', __import__('numpy').float64(3))
+torch.save(dict(message_hub=hub.state_dict()), 'epoch_1.pth')
+loaded = CheckpointLoader.load_checkpoint('epoch_1.pth', map_location='cpu')['message_hub']
+assert loaded['log_scalars']['loss'].statistics('mean') == 0.5, loaded
+assert loaded['runtime_info']['eta'] == 3, loaded
+"""
+
+INIT = """
+import torch
+from mmengine.dist import init_dist
+init_dist('pytorch', backend='gloo')
+assert torch.distributed.get_backend() == 'gloo'
+torch.distributed.destroy_process_group()
+"""
+
+WRAP = """
+import torch
+from mmengine.model import MMDistributedDataParallel
+torch.distributed.init_process_group('gloo', store=torch.distributed.HashStore(), rank=0, world_size=1)
+MMDistributedDataParallel(module=torch.nn.Linear(2, 1), device_ids=[0])(torch.ones(1, 2)).sum().backward()
+torch.distributed.destroy_process_group()
+"""
+
+NUMPY_NAMES = """
+import numpy as np
+from mmaction.datasets.transforms import PoseCompact
+from mmaction.evaluation.functional import average_recall_at_avg_proposals
+from mmaction.evaluation.metrics.multimodal_metric import RetrievalRecall
+PoseCompact()(dict(img_shape=(64, 64), keypoint=np.full((1, 2, 3, 2), 20.0) + np.arange(3)[:, None]))
+assert RetrievalRecall.calculate(np.array([[0.1, 0.9]]), np.array([[0, 1]]), topk=1)[0] == 100
+found = average_recall_at_avg_proposals({'a': np.array([[0.0, 1.0]])}, {'a': np.array([[0.0, 1.0, 0.9]])}, 1)
+_, recall, proposals, area = found
+assert np.isclose(area, 100 * np.trapezoid(recall, proposals) / proposals[-1]) and area > 0, area
+assert not hasattr(np, 'Inf')
+"""
+
+# What mmpose 1.3.2 does at this place (mmpose/visualization/simcc_vis.py), beside a torchvision of another torch.
+MMPOSE = {
+    'mmpose/__init__.py': '',
+    'mmpose/visualization/__init__.py': 'from .simcc_vis import SimCCVisualizer',
+    'mmpose/visualization/simcc_vis.py': (
+        'from torchvision.transforms import ToPILImage\n'
+        'class SimCCVisualizer:\n'
+        '    def draw(self):\n'
+        '        return ToPILImage()\n'
+    ),
+}
+BROKEN_TORCHVISION = {
+    'torchvision/__init__.py': 'raise RuntimeError("operator torchvision::nms does not exist")',
+    'torchvision/transforms.py': '',
+}
+SIMCC = """
+import sys
+from mmpose.visualization import SimCCVisualizer
+assert 'torchvision' not in sys.modules
+try:
+    SimCCVisualizer().draw()
+except ImportError as error:
+    assert 'torchvision' in str(error)
+else:
+    raise AssertionError('drew without torchvision')
+"""
+
+
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(('localhost', 0))
+        return str(probe.getsockname()[1])
+
+
+CASES = {
+    'drn': Case('import mmaction.models', r"No module named 'mmaction\.models\.localizers\.drn'"),
+    'multimodal': Case('import mmaction.models', r"No module named 'timm'|cannot import name .* from 'transformers"),
+    'weights_only': Case(CHECKPOINT, r'Weights only load failed'),
+    'ddp_init': Case(
+        INIT,
+        r'_cuda_setDevice|NVIDIA|CUDA',
+        env=dict(RANK='0', LOCAL_RANK='0', WORLD_SIZE='1', MASTER_ADDR='localhost'),
+    ),
+    'ddp_device_ids': Case(WRAP, r'device_ids and output_device arguments only work with'),
+    'numpy2': Case(NUMPY_NAMES, r'np\.Inf. was removed'),
+    'simcc': Case(SIMCC, r"No module named 'torchvision'|torchvision::nms", files=MMPOSE | BROKEN_TORCHVISION),
+}
+
+
+def run_case(name: str, run_python: RunPython, folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    case = CASES[name]
+    for file, text in case.files.items():
+        (folder / 'path' / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / 'path' / file).write_text(text)
+    env |= case.env | {'PYTHONPATH': str(folder / 'path'), 'MASTER_PORT': free_port()}
+    return run_python(['-c', 'import vidtx_mm\n' + case.code], folder, env)
+
+
+@pytest.fixture(scope='module')
+def repaired(run_python: RunPython, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """All cases that need no files of their own, one after the other in one process: 'name works' or a traceback."""
+    together = [name for name, case in CASES.items() if not case.files]
+    parts = '\n'.join(
+        f"""
+try:
+    exec({CASES[name].code!r}, {{}})
+    print({name!r}, 'works')
+except Exception:
+    traceback.print_exc()
+"""
+        for name in together
+    )
+    env = CASES['ddp_init'].env | {'MASTER_PORT': free_port()}
+    return run_python(['-c', f'import traceback, vidtx_mm\n{parts}'], tmp_path_factory.mktemp('on'), env).stdout
+
+
+def test_every_repair_has_a_case() -> None:
+    assert [row.name for row in REPAIRS if row.repair] == list(CASES)
+
+
+@pytest.mark.parametrize('name', CASES)
+def test_off_fails_and_on_works(name: str, run_python: RunPython, tmp_path: Path, repaired: str) -> None:
+    case = CASES[name]
+    (row,) = (row for row in REPAIRS if row.name == name)
+    if not case.files and not row.detect():
+        pytest.skip(f'this host does not have the fault {name!r} ({row.package} {row.since})')
+
+    off = run_case(name, run_python, tmp_path, VIDTX_MM_NO_REPAIR=name)
+    assert off.returncode != 0
+    assert re.search(case.error, off.stdout), off.stdout[-2000:]
+
+    if case.files:
+        on = run_case(name, run_python, tmp_path)
+        assert on.returncode == 0, on.stdout[-2000:]
+    else:
+        assert f'{name} works\n' in repaired, repaired[-4000:]
+
+
+def test_nothing_is_imported_for_the_repairs(run_python: RunPython, tmp_path: Path) -> None:
+    code = "import sys, vidtx_mm; print([m for m in ('torch', 'numpy', 'mmengine', 'mmaction') if m in sys.modules])"
+    assert run_python(['-c', code], tmp_path).stdout.strip() == '[]'
+
+
+def test_host_imported_before_us_is_repaired_too(run_python: RunPython, tmp_path: Path) -> None:
+    """And a repair is told once, at debug level."""
+    code = (
+        'import logging; logging.basicConfig(level=logging.DEBUG, format="%(name)s %(levelname)s %(message)s")\n'
+        'import mmengine.dist, mmengine.runner, mmaction.utils\n'
+        'import vidtx_mm, mmaction.models, mmaction.models.localizers\n'
+    ) + CHECKPOINT
+    done = run_python(['-c', code], tmp_path)
+    assert done.returncode == 0, done.stdout[-2000:]
+    told = re.findall(r'^vidtx_mm (\w+) repaired (\w+)', done.stdout, flags=re.MULTILINE)
+    assert ('DEBUG', 'mmengine') in told
+    assert {level for level, _ in told} == {'DEBUG'}
+    lines = [line for line in done.stdout.splitlines() if line.startswith('vidtx_mm')]
+    assert len(lines) == len(set(lines))
+
+
+def test_all_off(run_python: RunPython, tmp_path: Path) -> None:
+    """VIDTX_MM_NO_REPAIR=all leaves the host as it is: no finder, nothing replaced."""
+    code = 'import sys, vidtx_mm; print([f for f in sys.meta_path if type(f).__module__ == "vidtx_mm.compat"])'
+    assert run_python(['-c', code], tmp_path, {'VIDTX_MM_NO_REPAIR': 'all'}).stdout.strip() == '[]'
+
+
+def test_unknown_name_lists_the_valid_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('VIDTX_MM_NO_REPAIR', 'drn,weights')
+    with pytest.raises(ValueError, match=r"\['weights'\].*'drn'.*'weights_only'"):
+        switched_off()
+
+
+@pytest.mark.parametrize('name, reference', [('DRN', 'mmaction2#2714'), ('VindLUVQA', 'transformers<4.56')])
+def test_what_is_missing_says_so_when_it_is_built(name: str, reference: str) -> None:
+    import mmaction.models  # noqa: F401
+    from mmaction.registry import MODELS
+
+    built = MODELS.get(name)
+    if 'mmaction.models' in built.__module__:
+        pytest.skip(f'this host has {name}')
+    with pytest.raises(ImportError, match=reference):
+        MODELS.build(dict(type=name))
+
+
+def test_nccl_without_cuda_names_the_remedy(run_python: RunPython, tmp_path: Path) -> None:
+    code = "import vidtx_mm; from mmengine.dist import init_dist; init_dist('pytorch', backend='nccl')"
+    done = run_python(['-c', code], tmp_path, CASES['ddp_init'].env | {'MASTER_PORT': free_port()})
+    assert 'env_cfg.dist_cfg.backend=gloo' in done.stdout
+
+
+# -- the protection stays on ------------------------------------------------------------------------
+
+
+class Reduced:
+    """Pickles into a call of ``function(*args)``."""
+
+    def __init__(self, function: Any, *args: Any) -> None:
+        self.call = function, args
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return self.call
+
+
+@pytest.mark.parametrize(
+    'payload',
+    [
+        Reduced(print, 'ran'),
+        Reduced(eval, "print('ran')"),
+        Reduced(getattr, HistoryBuffer, '__init__'),
+        Reduced(getattr, Reduced(getattr, HistoryBuffer, '__init__'), '__globals__'),
+        Reduced(getattr, np.ndarray, 'tofile'),
+        Reduced(logging.FileHandler, 'ran.log'),
+    ],
+    ids=['print', 'eval', 'getattr of a dunder', 'getattr of globals', 'getattr of numpy', 'file'],
+)
+def test_hostile_checkpoints_are_still_refused(
+    payload: Reduced, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save({'state_dict': payload}, tmp_path / 'hostile.pth')
+    capsys.readouterr()
+    with pytest.raises(pickle.UnpicklingError):
+        torch.load(tmp_path / 'hostile.pth', weights_only=True)
+    assert 'ran' not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('home', ['numpy.core', 'numpy._core'])
+@pytest.mark.parametrize('value', [np.float64(2.5), np.arange(3, dtype='i4'), np.array([True]), np.float32([[1, 2]])])
+def test_arrays_written_by_either_numpy_load(home: str, value: Any, tmp_path: Path) -> None:
+    torch.save({'best_score': value}, tmp_path / 'here.pth')
+    with zipfile.ZipFile(tmp_path / 'here.pth') as here, zipfile.ZipFile(tmp_path / 'there.pth', 'w') as there:
+        for name in here.namelist():
+            content = here.read(name)
+            if name.endswith('data.pkl'):
+                content = re.sub(rb'numpy\._?core\.multiarray', f'{home}.multiarray'.encode(), content)
+                assert f'{home}.multiarray'.encode() in content
+            there.writestr(name, content)
+    loaded = torch.load(tmp_path / 'there.pth', weights_only=True)['best_score']
+    np.testing.assert_array_equal(loaded, value, strict=True)
+
+
+def test_table_is_documented() -> None:
+    """docs/host_repairs.md has a row for each fault, in the order of the table."""
+    page = (Path(__file__).parents[2] / 'docs/host_repairs.md').read_text()
+    assert re.findall(r'^\| `(\w+)` \|', page, flags=re.MULTILINE) == [row.name for row in REPAIRS]
+    assert all(row.upstream in page for row in REPAIRS if '#' in row.upstream)
