@@ -1,7 +1,7 @@
 """What the names of the recognition configs say, per family; the one place to extend when a family or a config comes.
 
 A name is ``<family>_<word>_..._<data>.py``. Each word stands for facts that the config must hold, and for further keys
-in which it may differ from the family's reference config; nothing else may differ.
+that it may change. Two configs of a family may differ only in what the words say that one of the names lacks.
 """
 
 import re
@@ -59,7 +59,6 @@ class Family:
     """``reduction`` makes its configs small enough to train in a test, where two steps must move every parameter."""
 
     backbone: str
-    reference: str
     words: Mapping[str, Word]
     published: Mapping[str, Published]
     reduction: Mapping[str, Any]
@@ -88,25 +87,23 @@ DATA = {
 SWIN_FIT = ('checkpoint', '*.checkpoint', '*.weight_decay', '*.drop_path_rate')
 
 
-def swin_size(embed_dims: int, depths: list[int], num_heads: list[int], **facts: Any) -> Word:
+def swin_size(embed_dims: int, depths: list[int], num_heads: list[int], *touches: str) -> Word:
     arch = dict(embed_dims=embed_dims, depths=depths, num_heads=num_heads)
     head = {'model.cls_head.in_channels': 8 * embed_dims}
-    return Word({**{f'model.backbone.arch.{key}': value for key, value in arch.items()}, **head, **facts}, SWIN_FIT)
+    return Word({**{f'model.backbone.arch.{key}': value for key, value in arch.items()}, **head}, (*SWIN_FIT, *touches))
 
 
-LARGE = dict(embed_dims=192, depths=[2, 2, 18, 2], num_heads=[6, 12, 24, 48])
+LARGE = swin_size(192, [2, 2, 18, 2], [6, 12, 24, 48], 'lr', '*.lr')
 TINY_FILE = 'swin_tiny_patch4_window7_224.pth'
 SWIN = Family(
     backbone='vidtx_mm.VideoSwin',
-    reference='swin3d_b_k400',
     words={
         't': swin_size(96, [2, 2, 6, 2], [3, 6, 12, 24]),
         's': swin_size(96, [2, 2, 18, 2], [3, 6, 12, 24]),
         'b': swin_size(128, [2, 2, 18, 2], [4, 8, 16, 32]),
-        'l': swin_size(**LARGE),
+        'l': LARGE,
         'l384': Word(
-            {**swin_size(**LARGE).facts, 'model.backbone.window_size': (8, 12, 12)},
-            (*SWIN_FIT, '*pipeline', '*.pipeline'),
+            {**LARGE.facts, 'model.backbone.window_size': (8, 12, 12)}, (*LARGE.touches, '*pipeline', '*.pipeline')
         ),
         'in22k': Word({'checkpoint': contains('22k')}, (*SWIN_FIT, 'lr', '*.lr')),
         'split': Word({'model.backbone.attention': 'split'}),
@@ -146,13 +143,21 @@ def family(name: str) -> Family:
 
 def words(name: str) -> list[Word]:
     """What the words of a name stand for. A data set's general facts and the family's own add up."""
-    known = [family(name).words, DATA]
-    found = []
-    for word in name.split('_')[1:]:
-        meanings = [table[word] for table in known if word in table]
-        assert meanings, f'{name}: the word {word!r} is not declared; known are {sorted(set().union(*known))}'
-        found += meanings
-    return found
+    return [meaning for word in name.split('_')[1:] for meaning in _meanings(name, word)]
+
+
+def differing_words(name: str, other: str) -> list[Word]:
+    """What the words stand for that only one of two names has."""
+    mine, theirs = set(name.split('_')), set(other.split('_'))
+    only = [(name, word) for word in mine - theirs] + [(other, word) for word in theirs - mine]
+    return [meaning for owner, word in only for meaning in _meanings(owner, word)]
+
+
+def _meanings(name: str, word: str) -> list[Word]:
+    tables = [family(name).words, DATA]
+    meanings = [table[word] for table in tables if word in table]
+    assert meanings, f'{name}: the word {word!r} is not declared; known are {sorted(set().union(*tables))}'
+    return meanings
 
 
 def load(path: Path) -> Config:

@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 import pytest
-from config_families import ABSENT, CONFIGS, DATALOADERS, KNOBS, family, flat, load, words
+from config_families import ABSENT, CONFIGS, DATALOADERS, KNOBS, differing_words, family, flat, load, words
 
 import vidtx_mm  # noqa: F401
 from vidtx_mm.benchmark.complexity import build_on_meta, count_config
@@ -49,12 +49,16 @@ def test_name_equals_content(path: Path) -> None:
 
 
 @every_config
-def test_it_differs_from_the_reference_only_as_its_name_declares(path: Path) -> None:
-    reference = path.with_name(family(path.stem).reference + '.py')
-    mine, theirs = (flat(load(file).to_dict()) for file in (path, reference))
-    different = {key for key in mine | theirs if mine.get(key, ABSENT) != theirs.get(key, ABSENT)}
-    allowed = words(path.stem) + words(reference.stem)
-    assert not {key for key in different if not any(word.may_change(key) for word in allowed)}
+def test_it_differs_from_its_family_only_as_the_names_do(path: Path) -> None:
+    mine = flat(load(path).to_dict())
+    for other in CONFIGS:
+        if family(other.stem) is not family(path.stem):
+            continue
+        theirs = flat(load(other).to_dict())
+        different = {key for key in mine | theirs if mine.get(key, ABSENT) != theirs.get(key, ABSENT)}
+        declared = differing_words(path.stem, other.stem)
+        undeclared = {key for key in different if not any(word.may_change(key) for word in declared)}
+        assert undeclared == set(), f'{path.stem} and {other.stem}'
 
 
 @every_config
