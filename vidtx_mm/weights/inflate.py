@@ -9,6 +9,8 @@ from torch.nn import functional as F
 
 KERNEL_RULES = ('mean', 'centre')
 TABLE_RESIZES = ('bicubic', 'nearest')
+# Of position tables only: nearest along the rows of the flattened grid, as the official TimeSformer reads image ViTs.
+FLAT_NEAREST = 'flat-nearest'
 
 
 def inflate_kernel(kernel: Tensor, frames: int, rule: str) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from .errors import CheckpointError, listed
 from .fit import Misfits, Shapes, fit_backbone, fit_head
 from .formats import Opened, open_checkpoint
-from .inflate import KERNEL_RULES, TABLE_RESIZES
+from .inflate import FLAT_NEAREST, KERNEL_RULES, TABLE_RESIZES
 from .report import Entry, LoadReport
 from .sources import FAMILIES, SOURCES, Family, Job, Rename, Source, canonical, detect
 
@@ -33,7 +33,7 @@ class Options:
             'source': ('auto', OWN, *SOURCES),
             'inflate': (None, *KERNEL_RULES),
             'head': HEADS,
-            'table_resize': TABLE_RESIZES,
+            'table_resize': (*TABLE_RESIZES, FLAT_NEAREST),
         }
         for name, values in valid.items():
             if getattr(self, name) not in values:
@@ -66,7 +66,8 @@ def load_pretrained(
             takes the rule with which the family's published models were made.
         head: 'auto' loads the classifier if the class counts agree and leaves it at init otherwise; an image model's
             classifier is not taken for a video model. 'keep' must load all of it, 'drop' none.
-        table_resize: 'bicubic' or 'nearest', for position and bias tables of another size in space.
+        table_resize: 'bicubic' or 'nearest', for position and bias tables of another size in space; 'flat-nearest', for
+            position tables, is the rule of the official TimeSformer's loader, which mixes up rows and columns.
 
     Returns:
         The report of what was done with every tensor.
@@ -129,6 +130,8 @@ def adapt(opened: Opened, model: nn.Module, options: Options | None = None) -> t
     if options.inflate and not images:
         report.notes.append(f'inflate={options.inflate!r} had nothing to do: the checkpoint is no image model')
     state_dict = {**{prefix + key: tensor for key, tensor in body.items()}, **head}
+    if family.remarks is not None:
+        report.notes += family.remarks(found, file, model)
     report.count(model, state_dict)
     return state_dict, report
 

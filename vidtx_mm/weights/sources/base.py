@@ -171,6 +171,7 @@ class Family:
     Attributes:
         name: ``Backbone.family``.
         inflate: the kernel rule with which the published models were made.
+        remarks: what a user of (source, file, model) should know, for the report's notes.
         derived: buffers in files that the model computes itself; rules may read them, nothing loads them.
     """
 
@@ -181,3 +182,4 @@ class Family:
     borrows: tuple[Borrow, ...] = ()
     fresh: tuple[Fresh, ...] = ()
     surplus: tuple[Surplus, ...] = ()
+    remarks: Callable[[Source, Canonical, Any], list[str]] | None = None

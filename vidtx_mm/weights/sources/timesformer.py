@@ -1,0 +1,209 @@
+"""TimeSformer: its published checkpoints, and the image ViTs that it starts from."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import CheckpointError
+from ..inflate import FLAT_NEAREST, resize_space_table, resize_time_table
+from .base import Borrow, Canonical, Convert, Converted, Family, Fresh, Job, Rename, Source, Surplus
+
+SSV2_CLASSES = 174
+_BODY = r'(cls_token|pos_embed|time_embed|(?:patch_embed|blocks|norm\d*)\..+)'
+
+
+def _mmaction(*rows: tuple[str, str]) -> tuple[Rename, ...]:
+    """The map of MMAction2's names; ``rows`` are those of a layer's attentions and norms."""
+    layer = r'(?:backbone\.)?transformer_layers\.layers\.(\d+)'
+    ours = r'backbone.blocks.\1'
+    return (
+        Rename(r'(?:backbone\.)?(cls_token|pos_embed|time_embed|norm\..+)', r'backbone.\1'),
+        Rename(r'(?:backbone\.)?patch_embed\.projection\.(.+)', r'backbone.patch_embed.proj.\1'),
+        Rename(rf'{layer}\.ffns\.0\.layers\.0\.0\.(.+)', rf'{ours}.mlp.fc1.\2'),
+        Rename(rf'{layer}\.ffns\.0\.layers\.1\.(.+)', rf'{ours}.mlp.fc2.\2'),
+        *(Rename(rf'{layer}\.{theirs}(.+)', rf'{ours}.{name}\2') for theirs, name in rows),
+        Rename(r'cls_head\.fc_cls\.(.+)', r'cls_head.fc_cls.\1'),
+    )
+
+
+_PLAIN = _mmaction(
+    (r'attentions\.0\.attn\.in_proj_', 'attn.qkv.'),
+    (r'attentions\.0\.attn\.out_proj\.', 'attn.proj.'),
+    (r'norms\.0\.', 'norm1.'),
+    (r'norms\.1\.', 'norm2.'),
+)
+_DIVIDED = _mmaction(
+    (r'attentions\.0\.norm\.', 'temporal_norm1.'),
+    (r'attentions\.0\.attn\.in_proj_', 'temporal_attn.qkv.'),
+    (r'attentions\.0\.attn\.out_proj\.', 'temporal_attn.proj.'),
+    (r'attentions\.0\.temporal_fc\.', 'temporal_fc.'),
+    (r'attentions\.1\.norm\.', 'norm1.'),
+    (r'attentions\.1\.attn\.in_proj_', 'attn.qkv.'),
+    (r'attentions\.1\.attn\.out_proj\.', 'attn.proj.'),
+    (r'ffns\.0\.norm\.', 'norm2.'),
+)
+_HF_LAYER, _HF_OURS = r'(?:timesformer\.)?encoder\.layer\.(\d+)', r'backbone.blocks.\1'
+_HUGGINGFACE = (
+    Rename(r'(?:timesformer\.)?embeddings\.cls_token', 'backbone.cls_token'),
+    Rename(r'(?:timesformer\.)?embeddings\.position_embeddings', 'backbone.pos_embed'),
+    Rename(r'(?:timesformer\.)?embeddings\.time_embeddings', 'backbone.time_embed'),
+    Rename(r'(?:timesformer\.)?embeddings\.patch_embeddings\.projection\.(.+)', r'backbone.patch_embed.proj.\1'),
+    Rename(rf'{_HF_LAYER}\.layernorm_before\.(.+)', rf'{_HF_OURS}.norm1.\2'),
+    Rename(rf'{_HF_LAYER}\.layernorm_after\.(.+)', rf'{_HF_OURS}.norm2.\2'),
+    Rename(rf'{_HF_LAYER}\.temporal_layernorm\.(.+)', rf'{_HF_OURS}.temporal_norm1.\2'),
+    Rename(rf'{_HF_LAYER}\.temporal_dense\.(.+)', rf'{_HF_OURS}.temporal_fc.\2'),
+    Rename(rf'{_HF_LAYER}\.(temporal_)?attention\.attention\.qkv\.(.+)', rf'{_HF_OURS}.\2attn.qkv.\3'),
+    Rename(rf'{_HF_LAYER}\.(temporal_)?attention\.output\.dense\.(.+)', rf'{_HF_OURS}.\2attn.proj.\3'),
+    Rename(rf'{_HF_LAYER}\.intermediate\.dense\.(.+)', rf'{_HF_OURS}.mlp.fc1.\2'),
+    Rename(rf'{_HF_LAYER}\.output\.dense\.(.+)', rf'{_HF_OURS}.mlp.fc2.\2'),
+    Rename(r'(?:timesformer\.)?layernorm\.(.+)', r'backbone.norm.\1'),
+    Rename(r'classifier\.(.+)', r'cls_head.fc_cls.\1'),
+)
+_OFFICIAL = (
+    Rename(rf'(?:model\.|backbone\.)?{_BODY}', r'backbone.\1'),
+    Rename(r'(?:(?:model\.)?head|cls_head\.fc_cls)\.(weight|bias)', r'cls_head.fc_cls.\1'),
+)
+_FRAMES = r'patch_embed\.proj\.weight'  # four axes: TimeSformer's patches are of single frames
+
+SOURCES = (
+    Source(
+        name='timesformer',
+        title='official TimeSformer',
+        families=('timesformer',),
+        ndim=3,
+        marks={
+            rf'(model\.|backbone\.)?{_FRAMES}': 4,
+            r'(model\.|backbone\.)?time_embed': 3,
+            r'(model\.|backbone\.)?blocks\.0\.attn\.qkv\.weight': 2,
+        },
+        renames=_OFFICIAL,
+    ),
+    Source(
+        name='timesformer_space',
+        title='official TimeSformer, space only',
+        families=('timesformer',),
+        ndim=3,
+        marks={
+            rf'(model|backbone)\.{_FRAMES}': 4,
+            r'(model|backbone)\.cls_token': 3,
+            r'(model|backbone)\.blocks\.0\.attn\.qkv\.weight': 2,
+        },
+        absent=(r'(model|backbone)\.(time_embed|blocks\.0\.temporal_.+)',),
+        renames=_OFFICIAL,
+    ),
+    Source(
+        name='mmaction_timesformer',
+        title='MMAction2 1.x TimeSformer, divided',
+        families=('timesformer',),
+        ndim=3,
+        marks={r'(backbone\.)?transformer_layers\.layers\.0\.attentions\.1\.attn\.in_proj_weight': 2},
+        renames=_DIVIDED,
+    ),
+    Source(
+        name='mmaction_timesformer_joint',
+        title='MMAction2 1.x TimeSformer, joint',
+        families=('timesformer',),
+        ndim=3,
+        marks={
+            r'(backbone\.)?time_embed': 3,
+            r'(backbone\.)?transformer_layers\.layers\.0\.norms\.0\.weight': 1,
+        },
+        renames=_PLAIN,
+    ),
+    Source(
+        name='mmaction_timesformer_space',
+        title='MMAction2 1.x TimeSformer, space only',
+        families=('timesformer',),
+        ndim=3,
+        marks={r'backbone\.transformer_layers\.layers\.0\.norms\.0\.weight': 1},
+        absent=(r'backbone\.time_embed',),
+        renames=_PLAIN,
+    ),
+    Source(
+        name='huggingface_timesformer',
+        title='transformers TimeSformer',
+        families=('timesformer',),
+        ndim=3,
+        marks={
+            r'(timesformer\.)?embeddings\.position_embeddings': 3,
+            r'(timesformer\.)?encoder\.layer\.0\.attention\.attention\.qkv\.weight': 2,
+        },
+        renames=_HUGGINGFACE,
+    ),
+    Source(
+        name='timm_vit',
+        title='timm image ViT',
+        families=('timesformer',),
+        ndim=2,
+        marks={_FRAMES: 4, 'cls_token': 3, 'pos_embed': 3, r'blocks\.0\.attn\.qkv\.weight': 2},
+        absent=('time_embed', r'blocks\.0\.(temporal|local|width)_.+'),
+        renames=(Rename(r'pre_logits\..+', reason='belongs to the image classifier'), *_OFFICIAL),
+    ),
+    Source(
+        name='mmaction_vit',
+        title="MMAction2's converted image ViT",
+        families=('timesformer',),
+        ndim=2,
+        marks={'pos_embed': 3, r'transformer_layers\.layers\.0\.norms\.0\.weight': 1},
+        absent=('time_embed',),
+        renames=_PLAIN,
+    ),
+)
+
+
+def _space_table(key: str, table: Tensor, shape: torch.Size, job: Job) -> Converted:
+    if table.shape[2] != shape[2]:
+        raise CheckpointError(f'{table.shape[2]} channels in the file, {shape[2]} in the model (arch)')
+    if job.table_resize == FLAT_NEAREST:
+        how = f'{table.shape[1] - 1} -> {shape[1] - 1} patches, nearest along the flattened grid'
+        return Converted(resize_time_table(table, shape[1] - 1, prefix=1, mode='nearest'), 'resized', how)
+    side = math.isqrt(table.shape[1] - 1)
+    if side**2 != table.shape[1] - 1:
+        raise CheckpointError(
+            f'{table.shape[1] - 1} patches are no square, so the grid of the file is unknown: set img_size to what the '
+            'file was trained with (other clips are resized in the model)'
+        )
+    how = f'{(side, side)} -> {job.backbone.grid} patches, {job.table_resize}'
+    return Converted(resize_space_table(table, (side, side), job.backbone.grid, mode=job.table_resize), 'resized', how)
+
+
+def _time_table(key: str, table: Tensor, shape: torch.Size, job: Job) -> Converted:
+    if table.shape[2] != shape[2]:
+        raise CheckpointError(f'{table.shape[2]} channels in the file, {shape[2]} in the model (arch)')
+    mode = 'linear' if job.table_resize == 'bicubic' else 'nearest'
+    how = f'{table.shape[1]} -> {shape[1]} frames, {mode}'
+    return Converted(resize_time_table(table, shape[1], mode=mode), 'resized', how)
+
+
+def _channel_order(source: Source, file: Canonical, model: Any) -> list[str]:
+    """A note on the Something-Something V2 models, whose official reader (``cv2.imdecode``) gives BGR frames."""
+    head = file.tensors.get('cls_head.fc_cls.weight')
+    published = source.name == 'huggingface_timesformer' or any(
+        old.startswith('model.') for old in file.renamed.values()
+    )
+    if not published or head is None or len(head) != SSV2_CLASSES:
+        return []
+    if getattr(getattr(model, 'data_preprocessor', None), 'to_rgb', False):
+        return []
+    return [
+        f'{SSV2_CLASSES} classes: the official Something-Something V2 models were trained on BGR frames. Decoders of '
+        'MMAction2 give RGB: set data_preprocessor=dict(to_rgb=True, ...), which swaps the channels'
+    ]
+
+
+_ADDED = r'blocks\.(\d+)\.(?:temporal|local|width)_'
+FAMILY = Family(
+    name='timesformer',
+    inflate='mean',
+    converts=(Convert('pos_embed', _space_table), Convert('time_embed', _time_table)),
+    borrows=(Borrow(rf'{_ADDED}((?:attn|norm1)\..+)', r'blocks.\1.\2', 'starts from the spatial attention'),),
+    fresh=(
+        Fresh(rf'{_ADDED}fc\..+', 'zero: the added attention starts without effect'),
+        Fresh('time_embed', 'the image model has no frames'),
+        Fresh(r'norm\d+\..+', 'published files have the norm of the last block only', images_only=False),
+    ),
+    surplus=(Surplus(r'norm\d*\..+', 'of a block that is not in out_indices'),),
+    remarks=_channel_order,
+)
