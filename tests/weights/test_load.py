@@ -312,7 +312,7 @@ def test_options_are_checked():
     for name, value in dict(source='timm', inflate='average', head='yes', table_resize='cubic').items():
         with pytest.raises(ValueError, match=f'{name}={value!r}: choose one of .*'):
             Options(**{name: value})
-    with pytest.raises(TypeError, match='unknown option inflation: choose from source, inflate, head, table_resize'):
+    with pytest.raises(TypeError, match='unknown option inflation: choose from source, inflate, head, .*table_resize'):
         Options.parse(dict(inflation='mean'))
 
 

@@ -73,7 +73,7 @@ class LoadReport:
             groups.setdefault((entry.action, detail), []).append(key)
         lines = [f'{self.checkpoint} ({self.source}, container {self.container!r}) into {self.model}:']
         for (action, detail), keys in groups.items():
-            text = f'{listed(dict.fromkeys(keys), 3)}: {detail}'.removesuffix(': ')
+            text = f'{listed(dict.fromkeys(keys), 2)}: {detail}'.removesuffix(': ')
             lines.append(f'  {action:<12} {len(keys):>5}  {text}'.rstrip())
         lines.append(f'  {100 * self.coverage:.1f} % of {self.parameters:,} parameters are from the file')
         return '\n'.join([*lines, *(f'  note: {note}' for note in self.notes)])
