@@ -6,6 +6,7 @@ from pathlib import Path
 if sys.version_info < (3, 10):  # noqa: UP036
     sys.exit(f'vidtx_mm needs Python 3.10, 3.11 or 3.12; this is {sys.version.split()[0]}: name another interpreter')
 
+from_clone = False
 try:
     from vidtx_mm.doctor import main
 except ModuleNotFoundError as error:  # a clone in which nothing is installed yet
@@ -14,4 +15,6 @@ except ModuleNotFoundError as error:  # a clone in which nothing is installed ye
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     from vidtx_mm.doctor import main
 
-sys.exit(main())
+    from_clone = True
+
+sys.exit(main(from_clone))

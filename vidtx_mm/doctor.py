@@ -162,11 +162,14 @@ def _print_repairs() -> None:
                 print(f'    left to you: {row.remedy}')
 
 
-def main() -> int:
+def main(from_clone: bool = False) -> int:
+    """Print the report; ``from_clone`` says that vidtx_mm was found as a folder and is not installed."""
     warnings.simplefilter('ignore')
     print('vidtx_mm doctor. For a bug report, paste everything from this line on, then the command that failed and its')
     print('full output.')
     versions = installed_versions()
+    if from_clone:
+        versions.pop('vidtx-mm', None)  # a build left its metadata in the folder
     _print_versions(versions)
     _print_repairs()
     print('\nWhat this installation can do')
