@@ -11,6 +11,7 @@ from .errors import CheckpointError, listed
 from .fit import Misfits, Shapes, fit_backbone, fit_head
 from .formats import Opened, open_checkpoint
 from .inflate import FLAT_NEAREST, KERNEL_RULES, TABLE_RESIZES
+from .labels import CLASS_ORDERS, in_order
 from .report import Entry, LoadReport
 from .sources import FAMILIES, SOURCES, Family, Job, Rename, Source, canonical, detect
 
@@ -26,6 +27,7 @@ class Options:
     source: str = 'auto'
     inflate: str | None = None
     head: str = 'auto'
+    class_order: str = 'auto'
     table_resize: str = 'bicubic'
 
     def __post_init__(self) -> None:
@@ -33,6 +35,7 @@ class Options:
             'source': ('auto', OWN, *SOURCES),
             'inflate': (None, *KERNEL_RULES),
             'head': HEADS,
+            'class_order': CLASS_ORDERS,
             'table_resize': (*TABLE_RESIZES, FLAT_NEAREST),
         }
         for name, values in valid.items():
@@ -55,6 +58,7 @@ def load_pretrained(
     source: str = 'auto',
     inflate: str | None = None,
     head: str = 'auto',
+    class_order: str = 'auto',
     table_resize: str = 'bicubic',
 ) -> LoadReport:
     """Load a checkpoint of any known source into a backbone, or into a model that has one as ``.backbone``.
@@ -66,6 +70,8 @@ def load_pretrained(
             takes the rule with which the family's published models were made.
         head: 'auto' loads the classifier if the class counts agree and leaves it at init otherwise; an image model's
             classifier is not taken for a video model. 'keep' must load all of it, 'drop' none.
+        class_order: the order of the file's classes: a name of ``labels.ORDERS``, from which the classifier is brought
+            to that of MMAction2's lists; 'as_is' keeps the file's order; 'auto' knows what the source publishes.
         table_resize: 'bicubic' or 'nearest', for position and bias tables of another size in space; 'flat-nearest', for
             position tables, is the rule of the official TimeSformer's loader, which mixes up rows and columns.
 
@@ -75,7 +81,7 @@ def load_pretrained(
     Raises:
         CheckpointError: if anything is unknown, missing or of another shape; the model is then unchanged.
     """
-    options = Options(source, inflate, head, table_resize)
+    options = Options(source, inflate, head, class_order, table_resize)
     state_dict, report = adapt(open_checkpoint(path_or_dict), model, options)
     model = unwrapped(model)
     model.load_state_dict({**model.state_dict(), **state_dict})
@@ -115,11 +121,14 @@ def adapt(opened: Opened, model: nn.Module, options: Options | None = None) -> t
     misfits = Misfits()
     body = fit_backbone(wanted_body, job, family, images, report, misfits)
     prefix = '' if bare else PREFIX
-    report.entries = [_named(entry, file.renamed, prefix) for entry in report.entries]
+    body_entries, report.entries = _named(report.entries, file.renamed, PREFIX, prefix), []
     discard = 'the model is a bare backbone' if bare else ''
     if images and options.head == 'auto':
         discard = discard or 'an image classifier does not serve video'
+    tensors_head, remark = in_order(tensors_head, found, options.class_order)
     head = fit_head(wanted_head, tensors_head, options.head, discard, report, misfits)
+    report.notes += [remark] if remark and head else []
+    report.entries = body_entries + _named(report.entries, file.renamed, '', '')
     if misfits:
         raise CheckpointError(
             f'{opened.name} ({found.title}) does not fit {name}:\n{misfits}\nMake the model like the file (arch, '
@@ -127,6 +136,11 @@ def adapt(opened: Opened, model: nn.Module, options: Options | None = None) -> t
         )
     for key, reason in file.dropped.items():
         report.add(key, 'dropped', reason)
+    if images and options.inflate is None:
+        report.notes.append(
+            f'an image model: kernels were inflated by {job.inflate!r}, as for the published models; set inflate to '
+            f'choose one of {", ".join(map(repr, KERNEL_RULES))}'
+        )
     if options.inflate and not images:
         report.notes.append(f'inflate={options.inflate!r} had nothing to do: the checkpoint is no image model')
     state_dict = {**{prefix + key: tensor for key, tensor in body.items()}, **head}
@@ -195,9 +209,19 @@ def _check_family(source: Source, family: Family, backbone: nn.Module) -> None:
         )
 
 
-def _named(entry: Entry, renamed: Mapping[str, str], prefix: str) -> Entry:
-    """A backbone's entry under the model's key, and called renamed where the file had another name."""
-    was = renamed.get(PREFIX + entry.key, entry.key).removeprefix(PREFIX)
-    if entry.action == 'copied' and was != entry.key:
-        return Entry(prefix + entry.key, 'renamed', f'from {was}')
-    return replace(entry, key=prefix + entry.key)
+def _named(entries: list[Entry], renamed: Mapping[str, str], origin: str, prefix: str) -> list[Entry]:
+    """Entries under the model's keys (dropped ones under the file's), called renamed where the two differ.
+
+    Args:
+        origin: what comes before the entries' keys in the canonical names.
+        prefix: what comes before them in the model's.
+    """
+    named = []
+    for entry in entries:
+        key, was = prefix + entry.key, renamed.get(origin + entry.key, origin + entry.key)
+        if entry.action == 'dropped':
+            key = was
+        elif entry.action == 'copied' and was.removeprefix(PREFIX) != key.removeprefix(PREFIX):
+            entry = replace(entry, action='renamed', detail=f'from {was}')
+        named.append(replace(entry, key=key))
+    return named

@@ -44,6 +44,8 @@ class Source:
         absent: patterns that no key of this source matches.
         renames: the key map; the first row that matches counts, a key that none matches is an error.
         refusal: why such a file, though recognised, cannot be loaded, and what to use instead.
+        class_orders: number of classes -> the order (of ``labels.ORDERS``) in which its classifiers list them.
+        order_doubts: number of classes -> what is unknown about the order, for the report.
     """
 
     name: str
@@ -54,6 +56,8 @@ class Source:
     absent: tuple[str, ...] = ()
     renames: tuple[Rename, ...] = ()
     refusal: str = ''
+    class_orders: Mapping[int, str] = field(default_factory=dict)
+    order_doubts: Mapping[int, str] = field(default_factory=dict)
 
     def recognises(self, tensors: Mapping[str, Tensor]) -> bool:
         return all(

@@ -1,0 +1,120 @@
+"""UniFormer: the official image, video and dense checkpoints and MMAction2's port of the video ones."""
+
+from typing import Any
+
+from .base import Canonical, Convert, Family, Fresh, Rename, Source, Surplus
+from .rules import inflate_conv
+
+SSV_CLASSES = 174
+LOCAL, GLOBAL = r'blocks1\.0\.attn\.weight', r'blocks3\.0\.attn\.qkv\.weight'
+STAGE_NORM = r'norm4\.weight'
+
+_BODY = Rename(
+    r'(?:backbone\.)?((?:patch_embed|blocks|norm)\d?\..+|norm_cls\..+|cls_token|cls_upsample\..+)', r'backbone.\1'
+)
+_HEAD = Rename(r'(?:cls_head\.fc_cls|head)\.(weight|bias)', r'cls_head.fc_cls.\1')
+_CLASS_TOKEN_HEAD = Rename(r'head_cls\.(weight|bias)', r'cls_head.fc_token.\1')
+_TOKEN_LABELS = Rename(
+    r'aux_head\..+',
+    reason='the head of token labelling, which the published ImageNet accuracies of these files include',
+)
+_OFFICIAL = (_TOKEN_LABELS, _CLASS_TOKEN_HEAD, _HEAD, _BODY)
+
+SOURCES = (
+    Source(
+        name='uniformer_image',
+        title='official image UniFormer',
+        families=('uniformer',),
+        ndim=2,
+        marks={LOCAL: 4, GLOBAL: 2},
+        absent=(STAGE_NORM,),
+        renames=_OFFICIAL,
+    ),
+    Source(
+        name='uniformer_dense',
+        title='official UniFormer for dense prediction',
+        families=('uniformer',),
+        ndim=2,
+        marks={rf'(backbone\.)?{LOCAL}': 4, rf'(backbone\.)?{STAGE_NORM}': 1},
+        renames=(
+            Rename(r'keypoint_head\.(.+)', r'head.\1'),
+            Rename(r'(?:neck|rpn_head|roi_head|bbox_head|mask_head|decode_head|auxiliary_head|head)\..+', r'\g<0>'),
+            _BODY,
+        ),
+    ),
+    Source(
+        name='uniformer_video',
+        title='official video UniFormer',
+        families=('uniformer',),
+        ndim=3,
+        marks={LOCAL: 5, GLOBAL: 2},
+        renames=_OFFICIAL,
+        class_orders={400: 'uniformer_k400'},
+        order_doubts={
+            600: 'the class order of the official Kinetics-600 files is not published: the rows were left as they are; '
+            'check them against your labels before testing',
+            SSV_CLASSES: 'the file does not tell Something-Something V1 from V2: the rows were left as they are, which '
+            "is right for V2; for V1 set class_order='uniformer_ssv1'",
+        },
+    ),
+    Source(
+        name='mmaction_uniformer',
+        title='MMAction2 1.x UniFormer',
+        families=('uniformer',),
+        ndim=3,
+        marks={rf'backbone\.{LOCAL}': 5, rf'backbone\.{GLOBAL}': 2},
+        renames=(_HEAD, _BODY),
+    ),
+)
+
+
+def _remarks(source: Source, file: Canonical, model: Any) -> list[str]:
+    backbone = getattr(model, 'backbone', model)
+    return [*_head_dim(source, file, backbone.head_dim), *_channel_order(source, file, model)]
+
+
+def _head_dim(source: Source, file: Canonical, head_dim: int) -> list[str]:
+    """A note where the weights, which are the same for any head_dim, may have been made for another one."""
+    if source.name not in ('uniformer_image', 'uniformer_video'):
+        return []
+    labelled = any(key.startswith('aux_head.') for key in file.dropped)
+    conv_stem = 'backbone.patch_embed2.proj.0.weight' in file.tensors
+    doubt = f'the file does not show its head_dim, and the model has {head_dim}: '
+    if 'backbone.cls_token' in file.tensors:
+        return []  # the light models differ in width, so that arch settles it
+    if labelled or conv_stem:
+        which = 'token-labelling files' if labelled else 'S+ files'
+        return [f'{doubt}published {which} have 32, or 64 where the name says so; set it by arch=dict(head_dim=...)']
+    return [] if head_dim == 64 else [f'{doubt}published files of this form have 64; set it by arch=dict(head_dim=64)']
+
+
+def _channel_order(source: Source, file: Canonical, model: Any) -> list[str]:
+    """A note on the Something-Something models, whose official reader (``cv2.imdecode``) gives BGR frames."""
+    head = file.tensors.get('cls_head.fc_cls.weight')
+    swapped = getattr(getattr(model, 'data_preprocessor', None), 'to_rgb', False)
+    if source.name != 'uniformer_video' or head is None or len(head) != SSV_CLASSES or swapped:
+        return []
+    return [
+        f'{SSV_CLASSES} classes: the official Something-Something models were trained on BGR frames. Decoders of '
+        'MMAction2 give RGB: set data_preprocessor=dict(to_rgb=True, ...), which swaps the channels'
+    ]
+
+
+FAMILY = Family(
+    name='uniformer',
+    inflate='mean',
+    converts=(
+        Convert(r'patch_embed\d\.proj(\.\d)?\.weight', inflate_conv),
+        Convert(r'blocks[12]\.\d+\.(pos_embed|attn|conv1|conv2|mlp\.fc1|mlp\.fc2)\.weight', inflate_conv),
+        Convert(r'blocks[34]\.\d+\.pos_embed\.weight', inflate_conv),
+    ),
+    fresh=(
+        Fresh(r'norm\d\..+', 'ImageNet files have no norms of single stages', images_only=False),
+        Fresh(r'blocks[34]\.\d+\.t_(norm|attn)\..+', 'the file has no attention over time', images_only=False),
+    ),
+    surplus=(
+        Surplus(r'norm\d\..+', 'of a stage that is not in out_indices'),
+        Surplus(r'norm\..+', 'the BatchNorm before the ImageNet classifier; dense models norm each output'),
+    ),
+    remarks=_remarks,
+)
