@@ -6,6 +6,7 @@ brought to that model, strictly: an image model is inflated, tables are resized,
 
 import argparse
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import torch
@@ -15,9 +16,12 @@ from mmengine.registry import MODELS, DefaultScope
 import vidtx_mm
 from vidtx_mm.weights import CheckpointError, Options, adapt, open_checkpoint
 from vidtx_mm.weights.convert import rename
-from vidtx_mm.weights.inflate import KERNEL_RULES, TABLE_RESIZES
+from vidtx_mm.weights.inflate import FLAT_NEAREST, KERNEL_RULES, TABLE_RESIZES
+from vidtx_mm.weights.labels import CLASS_ORDERS
 from vidtx_mm.weights.load import HEADS, OWN
 from vidtx_mm.weights.sources import SOURCES
+
+OPTIONS = [field.name for field in fields(Options)]
 
 
 def parse_args() -> argparse.Namespace:
@@ -29,7 +33,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--source', default='auto', choices=['auto', OWN, *SOURCES], help='where SRC comes from')
     parser.add_argument('--inflate', choices=KERNEL_RULES, help='how image kernels become video kernels')
     parser.add_argument('--head', default='auto', choices=HEADS, help='what to do with the classifier')
-    parser.add_argument('--table-resize', default='bicubic', choices=TABLE_RESIZES, help='for tables of another size')
+    parser.add_argument('--class-order', default='auto', choices=CLASS_ORDERS, help='how SRC orders its classes')
+    parser.add_argument('--table-resize', default='bicubic', choices=[*TABLE_RESIZES, FLAT_NEAREST], help='for tables')
     args = parser.parse_args()
     if args.dst.exists():
         parser.error(f'{args.dst} exists: delete it or choose another name')
@@ -53,9 +58,9 @@ def main() -> None:
     try:
         opened = open_checkpoint(args.src)
         if args.config is None:
-            state_dict, report = rename(opened, args.source)
+            state_dict, report = rename(opened, args.source, args.class_order)
         else:
-            options = Options(args.source, args.inflate, args.head, args.table_resize)
+            options = Options.parse({name: getattr(args, name) for name in OPTIONS})
             state_dict, report = adapt(opened, build(args.config, args.cfg_options), options)
     except CheckpointError as error:
         sys.exit(f'convert: {error}')

@@ -6,18 +6,19 @@ from torch import Tensor
 
 from .errors import CheckpointError
 from .formats import Opened
-from .load import PREFIX, Options
+from .labels import in_order
+from .load import PREFIX, Options, split
 from .report import LoadReport
 from .sources import FAMILIES, SOURCES, canonical, detect
 
 
-def rename(opened: Opened, source: str = 'auto') -> tuple[dict[str, Tensor], LoadReport]:
-    """The state dict of a video model, with the file's shapes and head, and the report.
+def rename(opened: Opened, source: str = 'auto', class_order: str = 'auto') -> tuple[dict[str, Tensor], LoadReport]:
+    """The state dict of a video model, with the file's shapes and classes, and the report.
 
     Raises:
         CheckpointError: if the source is unknown, or an image model: what becomes of it depends on the video model.
     """
-    Options(source=source)
+    Options(source=source, class_order=class_order)
     try:
         found = detect(opened.tensors) if source == 'auto' else SOURCES[source]
         if found.ndim == 2:
@@ -27,8 +28,10 @@ def rename(opened: Opened, source: str = 'auto') -> tuple[dict[str, Tensor], Loa
         raise CheckpointError(f'{opened.name}: {error}') from error
     report = LoadReport(opened.name, opened.container, found.title, 'a checkpoint of vidtx_mm')
     derived = [pattern for name in found.families for pattern in FAMILIES[name].derived]
+    head, remark = in_order(split(file.tensors)[1], found, class_order)
+    report.notes += [remark] if remark else []
     state_dict = {}
-    for key, tensor in file.tensors.items():
+    for key, tensor in {**file.tensors, **head}.items():
         was = file.renamed.get(key, key).removeprefix(PREFIX)
         if any(re.fullmatch(pattern, key) for pattern in derived):
             report.add(key, 'dropped', 'computed by the model')
