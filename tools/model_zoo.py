@@ -53,7 +53,7 @@ def row(model: dict[str, Any]) -> list[str]:
         str(metrics.get('Top 5 Accuracy', '')),
         model.get('Ours', 'not obtained' if metrics else ''),
         f'{meta["Parameters"] / 1e6:.1f}M',
-        f'{meta["FLOPs"] / 1e9:.1f}G',
+        f'{meta["FLOPs"] / 1e9:.4g}G',
         model.get('Figures From', ''),
         _weights(model),
         model.get('Note', ''),
