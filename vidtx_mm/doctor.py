@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import sys
+import textwrap
 import traceback
 import warnings
 from collections.abc import Callable, Mapping
@@ -16,11 +17,12 @@ from importlib.metadata import distributions
 
 from vidtx_mm import probes
 from vidtx_mm.compat import REPAIRS, SWITCH, state
+from vidtx_mm.repairs.environment import installed
 
 SHOWN = (
     'vidtx_mm torch torchvision mmengine mmcv mmcv-lite mmaction2 mmdet mmpose openmim setuptools numpy opencv-python '
     'opencv-contrib-python opencv-python-headless decord eva-decord av einops importlib_metadata safetensors msgpack '
-    'transformers timm json-tricks munkres xtcocotools moviepy'
+    'transformers timm json-tricks munkres six xtcocotools pandas moviepy'
 ).split()
 
 
@@ -51,6 +53,7 @@ class Ability:
 
 
 LITE = 'pip uninstall -y mmcv mmcv-lite && pip install mmcv-lite==2.1.0'
+MIM = 'pip install openmim "setuptools<82" "pandas<3"  # pandas 3 does not import beside numpy 1'
 OPERATORS = (
     'pip uninstall -y mmcv mmcv-lite && pip install "setuptools<82" wheel ninja && '
     'MMCV_WITH_OPS=1 pip install --no-build-isolation mmcv==2.1.0  # may compile for 20 minutes or more'
@@ -78,7 +81,7 @@ ABILITIES = (
         required=True,
     ),
     Ability('video decoding', (), probes.decoders, 'pip install decord opencv-contrib-python', required=True),
-    Ability('mim', (need('openmim', '0.3.9', '1'), need('setuptools', '40', '82')), probes.mim, 'pip install openmim'),
+    Ability('mim', (need('openmim', '0.3.9', '1'), need('setuptools', '40', '82')), probes.mim, MIM),
     Ability('GPU', (need('torch', '2.1', '3'),), probes.gpu, ''),
     Ability('detection', (*DENSE, need('mmdet', '3.3', '4')), probes.detection, OPERATORS),
     Ability(
@@ -87,11 +90,12 @@ ABILITIES = (
             *DENSE,
             need('mmpose', '1.3.2', '2', 'pip install --no-deps mmpose==1.3.2'),
             need('json-tricks', '3', '4'),
-            need('munkres', '1', '2'),
+            need('munkres', '1', '4'),
+            need('six', '1', '2'),
             need('xtcocotools', '1.14', '2'),
         ),
         probes.pose,
-        'pip install "numpy<2" "opencv-python<4.12" "opencv-contrib-python<4.12"',
+        'pip install "numpy<2" "opencv-python<4.12" "opencv-contrib-python<4.12" "pandas<3"',
     ),
 )
 
@@ -139,8 +143,10 @@ def examine(ability: Ability, versions: Mapping[str, str]) -> tuple[bool, list[s
     except probes.Unavailable as reason:
         return False, [str(reason)] + [f'  {ability.command}'] * bool(ability.command), ''
     except Exception as error:
-        lines = [f'{type(error).__name__}: {error}'.splitlines()[0], f'  {ability.command}']
-        return False, lines, f'{ability.name}: {traceback.format_exc()}'
+        absent = (error.name or '').split('.')[0] if isinstance(error, ModuleNotFoundError) else ''
+        command = f'pip install {absent}' if absent and not installed(absent) else ability.command
+        message = textwrap.shorten(f'{type(error).__name__}: {error}', 300)
+        return False, [message, f'  {command}'], f'{ability.name}: {traceback.format_exc()}'
 
 
 def _print_versions(versions: Mapping[str, str]) -> None:

@@ -1,18 +1,17 @@
 """doctor on this installation, on a bare interpreter, and on installations with one thing wrong."""
 
 import subprocess
-import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sites import ROOT, site_without
 
 from vidtx_mm import probes
 from vidtx_mm.compat import REPAIRS
 from vidtx_mm.doctor import ABILITIES, OPERATORS, Ability, complaint, examine, main, need
 
 RunPython = Callable[..., subprocess.CompletedProcess[str]]
-ROOT = Path(__file__).parents[2]
 DOCTOR = ROOT / 'tools/doctor.py'
 BY_NAME = {ability.name: ability for ability in ABILITIES}
 
@@ -28,6 +27,7 @@ GOOD = {
     'mmpose': '1.3.2',
     'json-tricks': '3.17',
     'munkres': '1.1.4',
+    'six': '1.17.0',
     'xtcocotools': '1.14.3',
 }
 
@@ -67,16 +67,6 @@ def test_bare_python_from_a_clone(run_python: RunPython, tmp_path: Path) -> None
     assert 'Traceback' not in done.stdout
     for needed in ('pip install -e ".[recognition]"', '"torch>=2.1', '"mmaction2>=1.2', 'mmcv-lite==2.1.0', 'decord'):
         assert needed in done.stdout, needed
-
-
-def site_without(folder: Path, *prefixes: str) -> Path:
-    """Links to the packages of this interpreter, less those whose file names start with a prefix; and to ours."""
-    for entry in Path(sysconfig.get_path('purelib')).iterdir():
-        if not entry.name.startswith(prefixes) and not entry.name.endswith('.pth'):
-            (folder / entry.name).symlink_to(entry)
-    if not (folder / 'vidtx_mm').exists():
-        (folder / 'vidtx_mm').symlink_to(ROOT / 'vidtx_mm')
-    return folder
 
 
 @pytest.mark.parametrize(
@@ -137,6 +127,16 @@ def test_mmcv_without_operators_gets_the_command() -> None:
     assert not can
     assert lines == ["ModuleNotFoundError: No module named 'mmcv._ext'", f'  {OPERATORS}']
     assert 'no_operators' in trace
+
+
+def test_an_undeclared_dependency_gets_its_command() -> None:
+    """mmpose imports six and does not require it."""
+
+    def imports_it() -> str:
+        raise ModuleNotFoundError("No module named 'not_there'", name='not_there.moves')
+
+    can, lines, _ = examine(Ability('pose', (), imports_it, OPERATORS), {})
+    assert (can, lines[1]) == (False, '  pip install not_there')
 
 
 def test_a_decoder_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
