@@ -30,7 +30,9 @@ How to read it:
 - FLOPs are multiply-adds of one view. The weights keep the licences of their publishers.
 """
 
-COLUMNS = 'ID|Config|Start|Views|Top-1|Top-5|Ours|Params|FLOPs|Figures from|Weights|Note'.split('|')
+COLUMNS = 'ID|Config|Start|Views|Result|Ours|Params|FLOPs|Figures from|Weights|Note'.split('|')
+
+SHORT = {'Top 1 Accuracy': 'top-1', 'Top 5 Accuracy': 'top-5'}
 
 
 def read_families(root: Path) -> list[dict[str, Any]]:
@@ -49,11 +51,10 @@ def row(model: dict[str, Any]) -> list[str]:
         f'[{config.stem}](../{config})',
         meta['Pretrained'],
         str(meta.get('Views', '')),
-        str(metrics.get('Top 1 Accuracy', 'not published')),
-        str(metrics.get('Top 5 Accuracy', '')),
+        ', '.join(f'{SHORT.get(name, name)} {value}' for name, value in metrics.items()) or 'not published',
         model.get('Ours', 'not obtained' if metrics else ''),
-        f'{meta["Parameters"] / 1e6:.1f}M',
-        f'{meta["FLOPs"] / 1e9:.4g}G',
+        f'{meta["Parameters"] / 1e6:.1f}M' if 'Parameters' in meta else '',
+        f'{meta["FLOPs"] / 1e9:.4g}G' if 'FLOPs' in meta else '',
         model.get('Figures From', ''),
         _weights(model),
         model.get('Note', ''),
@@ -77,10 +78,11 @@ def _data(model: dict[str, Any]) -> str:
 
 
 def _weights(model: dict[str, Any]) -> str:
-    url = model['Weights']
-    if not isinstance(url, str):
+    url = model['Weights'] if model['Weights'] != [''] else model.get('Weights Page')
+    if url is None:
         return 'not published'
-    return f'[{url.rpartition("/")[2]}]({url}) ({model["Source Format"]})'
+    name = url.rpartition('/')[2].partition('?')[0] if url == model['Weights'] else 'page'
+    return f'[{name}]({url}) ({model["Source Format"]})'
 
 
 if __name__ == '__main__':
