@@ -7,24 +7,25 @@ from torch import Tensor, nn
 class DropPath(nn.Module):
     """Drop a residual branch per sample with probability ``rate`` and rescale the kept ones (arXiv 1603.09382).
 
-    A sample is an entry of the first axis.
+    A sample is an entry of the first axis. ``rescale=False`` keeps the others as they are, as JAX code of ViViT does.
     """
 
-    def __init__(self, rate: float = 0.0) -> None:
+    def __init__(self, rate: float = 0.0, rescale: bool = True) -> None:
         super().__init__()
         if not 0 <= rate < 1:
             raise ValueError(f'drop path rate {rate} is not in [0, 1)')
         self.rate = rate
+        self.rescale = rescale
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.rate == 0:
             return x
         keep = 1 - self.rate
         mask = torch.empty(x.shape[0], *[1] * (x.dim() - 1), dtype=x.dtype, device=x.device).bernoulli_(keep)
-        return x * (mask / keep)
+        return x * (mask / keep if self.rescale else mask)
 
     def extra_repr(self) -> str:
-        return f'rate={self.rate:.3f}'
+        return f'rate={self.rate:.3f}' + ', rescale=False' * (not self.rescale)
 
 
 def drop_path_rates(rate: float, depth: int) -> list[float]:

@@ -40,22 +40,21 @@ class Misfits:
         return '\n'.join(lines)
 
 
-def fit_backbone(
-    wanted: Shapes, job: Job, family: Family, images: bool, report: LoadReport, misfits: Misfits
-) -> dict[str, Tensor]:
+def fit_backbone(wanted: Shapes, job: Job, family: Family, report: LoadReport, misfits: Misfits) -> dict[str, Tensor]:
     """The tensors of ``job`` for a backbone of the shapes ``wanted``, by the rules of ``family``.
+
+    From an image model's checkpoint, what video adds may be borrowed or stay at init.
 
     Args:
         wanted: the backbone's state dict, as shapes.
-        images: the checkpoint is an image model's, so that what video adds may be borrowed or stay at init.
     """
     fitted: dict[str, Tensor] = {}
     used = set()
     for key, shape in wanted.items():
-        name = _origin(key, job.tensors, family, images)
+        name = _origin(key, job, family)
         if name is None:
             fresh = _first(family.fresh, key)
-            if fresh is not None and (images or not fresh.images_only):
+            if fresh is not None and (job.images or not fresh.images_only):
                 report.add(key, 'left at init', fresh.reason)
             else:
                 misfits.missing.append(key)
@@ -74,7 +73,8 @@ def fit_backbone(
                 misfits.unfit[key] = str(error)
                 continue
             tensor, action, how = converted.tensor, converted.action, ', '.join(filter(None, (converted.how, how)))
-        fitted[key] = tensor
+        if action != 'left at init':
+            fitted[key] = tensor
         report.add(key, action, how)
     for name in job.tensors:
         if name in used or name in wanted:
@@ -82,20 +82,20 @@ def fit_backbone(
         surplus = _first(family.surplus, name)
         if any(re.fullmatch(pattern, name) for pattern in family.derived):
             report.add(name, 'dropped', 'computed by the model')
-        elif surplus is not None:
+        elif surplus is not None and (job.images or not surplus.images_only):
             report.add(name, 'dropped', surplus.reason)
         else:
             misfits.unexpected.append(name)
     return fitted
 
 
-def _origin(key: str, tensors: Mapping[str, Tensor], family: Family, images: bool) -> str | None:
+def _origin(key: str, job: Job, family: Family) -> str | None:
     """The key of the file that the model's ``key`` takes."""
-    if key in tensors:
+    if key in job.tensors:
         return key
-    borrow = _first(family.borrows, key) if images else None
+    borrow = _first(family.borrows, key) if job.images else None
     name = re.sub(borrow.pattern, borrow.source, key) if borrow else key
-    return name if name in tensors else None
+    return name if name in job.tensors else None
 
 
 def _first(rows: Sequence[Row], key: str) -> Row | None:

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 KERNEL_RULES = ('mean', 'centre')
+RANDOM = 'random'  # of tubelet kernels only: not inflated, but as the model drew them
 TABLE_RESIZES = ('bicubic', 'nearest')
 # Of position tables only: nearest along the rows of the flattened grid, as the official TimeSformer reads image ViTs.
 FLAT_NEAREST = 'flat-nearest'

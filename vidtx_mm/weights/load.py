@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from .errors import CheckpointError, listed
 from .fit import Misfits, Shapes, fit_backbone, fit_head
 from .formats import Opened, open_checkpoint
-from .inflate import FLAT_NEAREST, KERNEL_RULES, TABLE_RESIZES
+from .inflate import FLAT_NEAREST, KERNEL_RULES, RANDOM, TABLE_RESIZES
 from .labels import CLASS_ORDERS, in_order
 from .report import Entry, LoadReport
 from .sources import FAMILIES, SOURCES, Family, Job, Rename, Source, canonical, detect
@@ -33,7 +33,7 @@ class Options:
     def __post_init__(self) -> None:
         valid: dict[str, tuple[str | None, ...]] = {
             'source': ('auto', OWN, *SOURCES),
-            'inflate': (None, *KERNEL_RULES),
+            'inflate': (None, *KERNEL_RULES, RANDOM),
             'head': HEADS,
             'class_order': CLASS_ORDERS,
             'table_resize': (*TABLE_RESIZES, FLAT_NEAREST),
@@ -67,7 +67,8 @@ def load_pretrained(
         path_or_dict: a file, a web address, or a checkpoint in memory (see :func:`.formats.open_checkpoint`).
         source: a name of ``SOURCES``, 'own' for the model's own keys, or 'auto' to recognise it by keys and shapes.
         inflate: how image kernels become video kernels, 'mean' or 'centre' (see :func:`.inflate.inflate_kernel`); None
-            takes the rule with which the family's published models were made.
+            takes the rule with which the family's published models were made. 'random', for ViViT's tubelets, leaves
+            them as the model drew them.
         head: 'auto' loads the classifier if the class counts agree and leaves it at init otherwise; an image model's
             classifier is not taken for a video model. 'keep' must load all of it, 'drop' none.
         class_order: the order of the file's classes: a name of ``labels.ORDERS``, from which the classifier is brought
@@ -110,6 +111,7 @@ def adapt(opened: Opened, model: nn.Module, options: Options | None = None) -> t
     try:
         found = choose_source(opened, wanted_body, getattr(backbone, 'ndim', 3), options)
         _check_family(found, family, backbone)
+        _check_attributes(found, opened.tensors, backbone)
         file = canonical(opened.tensors, found)
     except CheckpointError as error:
         raise CheckpointError(f'{opened.name} into {name}: {error}') from error
@@ -117,9 +119,9 @@ def adapt(opened: Opened, model: nn.Module, options: Options | None = None) -> t
     report = LoadReport(opened.name, opened.container, found.title, type(model).__name__)
     tensors_body, tensors_head = split(file.tensors)
     images = found.ndim < getattr(backbone, 'ndim', 3)
-    job = Job(tensors_body, backbone, options.inflate or family.inflate, options.table_resize)
+    job = Job(tensors_body, backbone, options.inflate or family.inflate, options.table_resize, images)
     misfits = Misfits()
-    body = fit_backbone(wanted_body, job, family, images, report, misfits)
+    body = fit_backbone(wanted_body, job, family, report, misfits)
     prefix = '' if bare else PREFIX
     body_entries, report.entries = _named(report.entries, file.renamed, PREFIX, prefix), []
     discard = 'the model is a bare backbone' if bare else ''
@@ -207,6 +209,21 @@ def _check_family(source: Source, family: Family, backbone: nn.Module) -> None:
         raise CheckpointError(
             f'this is a 3-D (video) checkpoint ({source.title}), the model is 2-D: build the video one'
         )
+
+
+def _check_attributes(source: Source, tensors: Mapping[str, Tensor], backbone: nn.Module) -> None:
+    told = source.tells(tensors) if source.tells else {}
+    wrong = {name: value for name, value in told.items() if getattr(backbone, name) != value}
+    if wrong:
+        raise CheckpointError(
+            f'this is a checkpoint ({source.title}) of a model with {_arguments(wrong)}, but this '
+            f'{type(backbone).__name__} has {_arguments({name: getattr(backbone, name) for name in wrong})}. Build the '
+            'model like the file'
+        )
+
+
+def _arguments(values: Mapping[str, Any]) -> str:
+    return ', '.join(f'{name}={value!r}' for name, value in values.items())
 
 
 def _named(entries: list[Entry], renamed: Mapping[str, str], origin: str, prefix: str) -> list[Entry]:

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from ..errors import CheckpointError, listed
-from . import timesformer, uniformer, video_swin
+from . import timesformer, uniformer, video_swin, vivit
 from .base import Family, Job, Rename, Source, canonical
 from .relatives import RELATIVES
 
-_MODULES = (video_swin, timesformer, uniformer)
+_MODULES = (video_swin, timesformer, uniformer, vivit)
 
 SOURCES: dict[str, Source] = {source.name: source for module in _MODULES for source in module.SOURCES}
 FAMILIES: dict[str, Family] = {module.FAMILY.name: module.FAMILY for module in _MODULES}

@@ -46,6 +46,8 @@ class Source:
         refusal: why such a file, though recognised, cannot be loaded, and what to use instead.
         class_orders: number of classes -> the order (of ``labels.ORDERS``) in which its classifiers list them.
         order_doubts: number of classes -> what is unknown about the order, for the report.
+        tells: from a file's tensors, the attributes of the backbone that they demand but that their keys and shapes
+            under our names do not show.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Source:
     refusal: str = ''
     class_orders: Mapping[int, str] = field(default_factory=dict)
     order_doubts: Mapping[int, str] = field(default_factory=dict)
+    tells: Callable[[Mapping[str, Tensor]], dict[str, Any]] | None = None
 
     def recognises(self, tensors: Mapping[str, Tensor]) -> bool:
         return all(
@@ -114,16 +117,24 @@ def canonical(tensors: Mapping[str, Tensor], source: Source) -> Canonical:
 
 @dataclass(frozen=True)
 class Job:
-    """What a rule may ask: the tensors under the backbone's own keys, the backbone, the options of the call."""
+    """What a rule may ask: the tensors under the backbone's own keys, the backbone, the options of the call.
+
+    Attributes:
+        images: the checkpoint is an image model's, the backbone is for video.
+    """
 
     tensors: Mapping[str, Tensor]
     backbone: Any
     inflate: str
     table_resize: str
+    images: bool
 
 
 class Converted(NamedTuple):
-    """What a rule returns: the new tensor, 'inflated' or 'resized', and from what to what and how, in words."""
+    """What a rule returns: the new tensor, the action, and from what to what and how, in words.
+
+    The action is 'inflated' or 'resized', or 'left at init' for a tensor of the file that is not wanted.
+    """
 
     tensor: Tensor
     action: str
@@ -166,6 +177,7 @@ class Surplus:
 
     pattern: str
     reason: str
+    images_only: bool = False
 
 
 @dataclass(frozen=True)

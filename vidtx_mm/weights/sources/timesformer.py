@@ -135,7 +135,7 @@ SOURCES = (
     Source(
         name='timm_vit',
         title='timm image ViT',
-        families=('timesformer',),
+        families=('timesformer', 'vivit'),
         ndim=2,
         marks={_FRAMES: 4, 'cls_token': 3, 'pos_embed': 3, r'blocks\.0\.attn\.qkv\.weight': 2},
         absent=('time_embed', r'blocks\.0\.(temporal|local|width)_.+'),
@@ -144,7 +144,7 @@ SOURCES = (
     Source(
         name='mmaction_vit',
         title="MMAction2's converted image ViT",
-        families=('timesformer',),
+        families=('timesformer', 'vivit'),
         ndim=2,
         marks={'pos_embed': 3, r'transformer_layers\.layers\.0\.norms\.0\.weight': 1},
         absent=('time_embed',),

@@ -1,0 +1,252 @@
+"""ViViT (Arnab et al., arXiv 2103.15691); its blocks stand in ``vivit_blocks.py``."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..layers import (
+    SPACE_MODES,
+    DropPath,
+    Tokenizer,
+    check_input,
+    drop_path_rates,
+    resize_space_table,
+    resize_time_table,
+)
+from ..registry import MODELS
+from .base import Backbone, choose, resolve_arch, triple
+from .vivit_blocks import NORM_EPS, ORDERS, DotProductBlock, EncoderBlock, SelfAttentionBlock
+from .vivit_input import uniform_frames, warn_of_range, warn_of_remainder
+
+ARCHS: dict[str, dict[str, Any]] = {
+    'base': dict(embed_dims=768, depth=12, num_heads=12),
+    'large': dict(embed_dims=1024, depth=24, num_heads=16),
+    'huge': dict(embed_dims=1280, depth=32, num_heads=16),
+}
+BLOCKS: dict[str, type[EncoderBlock]] = {
+    'spacetime': EncoderBlock,
+    'factorised_encoder': EncoderBlock,
+    'factorised_self_attention': SelfAttentionBlock,
+    'factorised_dot_product': DotProductBlock,
+}
+WITH_CLS = ('spacetime', 'factorised_encoder')
+TOKENS = ('tubelet', 'uniform')
+POOLS = ('cls', 'mean', 'none')
+
+
+@MODELS.register_module()
+class ViViT(Backbone):
+    """ViViT: a ViT over tubelets of a clip, (B, C, T, H, W) to class tokens, means or maps.
+
+    A stage is a block; the blocks of the temporal encoder come after those of the spatial one. Any T, H and W work: the
+    end of a clip is zero-padded to whole tubelets, and the position tables are resized to it.
+
+    Args:
+        arch: 'base', 'large', 'huge', or a dict of embed_dims, depth and num_heads.
+        attention: the paper's model 1 'spacetime', 2 'factorised_encoder', 3 'factorised_self_attention' or
+            4 'factorised_dot_product'.
+        attention_order: of the two attentions of model 3: 'space_time' (the paper) or 'time_space' (the default of the
+            published code).
+        temporal_depth: blocks of the temporal encoder of model 2. 0 averages the frames instead, the paper's 'average
+            pooling' baseline. The released base file is reported to have 12, the large one 24; loading tells.
+        tokens: 'tubelet' embeds blocks of ``tubelet_size``; 'uniform' embeds single frames, one in every
+            ``tubelet_size[0]``, sampled uniformly.
+        tubelet_size: (t, h, w) of a token in frames and pixels.
+        num_frames: frames of the clips for which the position tables are made.
+        img_size: (height, width) in pixels for which they are made, or one number for both.
+        drop_path_rescale: False keeps residuals as they are where stochastic depth does not drop them, as published
+            (model 3 had none). A clip is dropped as a whole.
+        table_resize: how the position tables are resized to other clips: 'bicubic' (bicubic in space, linear in time)
+            or 'nearest'.
+        pool: 'cls' returns the class token (B, C'), which models 3 and 4 lack; 'mean' the mean of the tokens (B, C')
+            of a model without class token; 'none' the map (B, C', T', H', W'). All after a LayerNorm. The spatial
+            encoder of model 2 returns the mean over the frames; its temporal encoder has no map.
+        input_range: the values that the model expects, for a warning when the first clips have others; None for none.
+        out_indices: the blocks to return.
+        frozen_stages: -1 for none, 0 the tubelet embedding and its tables, n these and the first n blocks.
+        with_cp: recompute activations in the backward pass, in all blocks or in those whose entry is 1.
+
+    Source: the paper, and google-research/scenic, projects/vivit/model.py. Parameters are named as in an image ViT;
+    ``temporal_*`` is what a video adds.
+    """
+
+    family = 'vivit'
+
+    def __init__(
+        self,
+        arch: str | Mapping[str, Any] = 'base',
+        in_channels: int = 3,
+        attention: str = 'spacetime',
+        attention_order: str = 'space_time',
+        temporal_depth: int = 4,
+        tokens: str = 'tubelet',
+        tubelet_size: Sequence[int] = (2, 16, 16),
+        num_frames: int = 32,
+        img_size: int | Sequence[int] = 224,
+        mlp_ratio: float = 4.0,
+        qkv_bias: bool = True,
+        drop_path_rate: float = 0.0,
+        drop_path_rescale: bool = True,
+        table_resize: str = 'bicubic',
+        pool: str = 'cls',
+        input_range: Sequence[float] | None = (-1.0, 1.0),
+        out_indices: Sequence[int] | int = (-1,),
+        frozen_stages: int = -1,
+        with_cp: bool | Sequence[int] = False,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(frozen_stages, with_cp, init_cfg)
+        settings = resolve_arch(arch, ARCHS)
+        dim, self.depth, self.num_heads = settings['embed_dims'], settings['depth'], settings['num_heads']
+        self.attention = choose('attention', attention, list(BLOCKS))
+        choose('attention_order', attention_order, list(ORDERS))
+        self.tokens = choose('tokens', tokens, TOKENS)
+        self.table_resize = choose('table_resize', table_resize, list(SPACE_MODES))
+        self.pool = choose('pool', pool, POOLS)
+        if pool == 'cls' and attention not in WITH_CLS:
+            raise ValueError(f"pool='cls': attention={attention!r} has no class token; set pool='mean' or 'none'")
+        self.tubelet_size = t, h, w = triple('tubelet_size', tubelet_size)
+        if num_frames % t:
+            raise ValueError(f'num_frames={num_frames} is no multiple of the {t} frames of tubelet_size={tubelet_size}')
+        self.input_range = input_range
+        self._inspected = False
+        factorised = attention == 'factorised_encoder'
+        self.temporal_depth = temporal_depth if factorised else 0
+        height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
+        self.grid = num_frames // t, -(-height // h), -(-width // w)
+        self.table_grid = (1, *self.grid[1:]) if factorised else self.grid
+        stages = self.depth + self.temporal_depth
+        self._set_outputs(out_indices, [dim] * stages, [self.tubelet_size] * stages)
+        temporal = self.out_indices[-1] >= self.depth
+        if pool == 'none' and temporal:
+            raise ValueError(
+                f"pool='none': blocks from {self.depth} on are of the temporal encoder, which has no map; choose "
+                'earlier out_indices or another pool'
+            )
+
+        self.patch_embed = Tokenizer(in_channels, dim, self.tubelet_size if tokens == 'tubelet' else (h, w))
+        with_cls = attention in WITH_CLS and pool != 'mean'
+        self.prefix = int(with_cls)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim)) if with_cls else None
+        rows = self.table_grid[0] * self.table_grid[1] * self.table_grid[2]
+        self.pos_embed = nn.Parameter(torch.empty(1, self.prefix + rows, dim))
+        nn.init.normal_(self.pos_embed, std=0.02)
+
+        def blocks(kind: type[EncoderBlock], depth: int, **kwargs: Any) -> nn.ModuleList:
+            drops = [DropPath(rate, drop_path_rescale) for rate in drop_path_rates(drop_path_rate, depth)]
+            return nn.ModuleList(kind(dim, self.num_heads, mlp_ratio, qkv_bias, drop, **kwargs) for drop in drops)
+
+        order = dict(order=attention_order) if attention == 'factorised_self_attention' else {}
+        self.blocks = blocks(BLOCKS[attention], self.depth, **order)
+        if self.temporal_depth:
+            self.temporal_cls_token = nn.Parameter(torch.zeros(1, 1, dim)) if with_cls else None
+            self.temporal_pos_embed = nn.Parameter(torch.empty(1, self.prefix + self.grid[0], dim))
+            nn.init.normal_(self.temporal_pos_embed, std=0.02)
+            self.temporal_blocks = blocks(EncoderBlock, self.temporal_depth)
+        normed = {*self.out_indices, self.depth - 1} if temporal else set(self.out_indices)
+        for stage in sorted(normed):
+            self.add_module(self._norm_name(stage), nn.LayerNorm(dim, eps=NORM_EPS))
+        self._finish()
+        for block in self.blocks:
+            if isinstance(block, SelfAttentionBlock):
+                block.zero_temporal()
+
+    def _norm_name(self, stage: int) -> str:
+        """The norms at the end of an encoder have the names of ViTs; published files hold no other."""
+        if stage == self.depth + self.temporal_depth - 1 and self.temporal_depth:
+            return 'temporal_norm'
+        return 'norm' if stage == self.depth - 1 else f'norm{stage}'
+
+    def embed(self, x: Tensor) -> tuple[Tensor, tuple[int, int, int]]:
+        """Clips (B, C, T, H, W) to tokens (B, G, N, C'), class token first in each group, and their grid (t, h, w)."""
+        check_input(x, self.patch_embed.proj.in_channels, 3)
+        self._inspect(x)
+        if self.tokens == 'uniform':
+            frames = uniform_frames(x.shape[2], -(-x.shape[2] // self.tubelet_size[0]))
+            images = x[:, :, frames].transpose(1, 2)
+            patches = self.patch_embed(images.flatten(0, 1)).unflatten(0, images.shape[:2])
+        else:
+            patches = self.patch_embed(x)
+        t, h, w = patches.shape[1:4]
+        patches = patches.flatten(2, 3) + self._space_time_table((t, h, w))
+        if self.attention == 'spacetime':
+            patches = patches.flatten(1, 2).unsqueeze(1)
+        return self._with_cls(patches, self.cls_token, self.pos_embed), (t, h, w)
+
+    def _space_time_table(self, grid: tuple[int, int, int]) -> Tensor:
+        """The position table without class token for the tokens of a clip: (1, t, h * w, C), or (1, 1, h * w, C)."""
+        frames, height, width = self.table_grid
+        table = self.pos_embed[:, self.prefix :].unflatten(1, (frames, height * width))[0]
+        table = resize_space_table(table, (height, width), grid[1:], self.table_resize)
+        if self.attention != 'factorised_encoder':
+            table = resize_time_table(table.flatten(1)[None], grid[0], self.table_resize)
+        return table.view(1, -1, grid[1] * grid[2], self.pos_embed.shape[2])
+
+    def _with_cls(self, tokens: Tensor, cls: Tensor | None, table: Tensor) -> Tensor:
+        """Put the class token and its position before the tokens of each group."""
+        if cls is None:
+            return tokens
+        return torch.cat([(cls + table[:, :1]).expand(*tokens.shape[:2], -1, -1), tokens], 2)
+
+    def _enter_temporal(self, x: Tensor) -> Tensor:
+        """From the tokens of the spatial encoder, (B, t, N, C), to those of the temporal one, (B, 1, n, C)."""
+        x = self.get_submodule('norm')(x[:, :, :1] if self.prefix else x).mean(2)
+        table = self.temporal_pos_embed
+        tokens = x + resize_time_table(table[:, self.prefix :], x.shape[1], self.table_resize)
+        return self._with_cls(tokens[:, None], self.temporal_cls_token, table)
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+        x, grid = self.embed(x)
+        outputs = []
+        for stage in range(self.out_indices[-1] + 1):
+            if stage == self.depth:
+                x = self._enter_temporal(x)
+            x = self._run(self._block(stage), x, stage, 0)
+            if stage in self.out_indices:
+                outputs.append(self._pool(x, self.get_submodule(self._norm_name(stage)), grid))
+        return self._pack(outputs)
+
+    def _block(self, stage: int) -> nn.Module:
+        return self.blocks[stage] if stage < self.depth else self.temporal_blocks[stage - self.depth]
+
+    def _pool(self, x: Tensor, norm: nn.Module, grid: tuple[int, int, int]) -> Tensor:
+        """The output of tokens (B, G, N, C) after a block."""
+        if self.pool == 'cls':
+            return norm(x[:, :, 0]).mean(1)
+        x = norm(x[:, :, self.prefix :])
+        return x.mean((1, 2)) if self.pool == 'mean' else x.reshape(len(x), *grid, -1).movedim(-1, 1).contiguous()
+
+    def _inspect(self, x: Tensor) -> None:
+        if torch.compiler.is_compiling() or x.is_meta:
+            return
+        if self.tokens == 'tubelet':
+            warn_of_remainder(x.shape[2], self.tubelet_size[0])
+        if self.input_range is not None and not self._inspected:
+            warn_of_range(x, self.input_range)
+        self._inspected = True
+
+    def stage_modules(self) -> list[list[nn.Module]]:
+        stages: list[list[nn.Module]] = [[block] for block in self.blocks]
+        if self.temporal_depth:
+            stages[-1] += [module for name, module in self.named_children() if name == 'norm']
+            stages += [[block] for block in self.temporal_blocks]
+        return [[self.patch_embed], *stages]
+
+    def embeddings(self) -> list[nn.Parameter]:
+        """The tables of the temporal encoder go with its first block."""
+        all_of_them = self.frozen_stages > self.depth
+        return [self.get_parameter(n) for n in self.no_weight_decay() if all_of_them or not n.startswith('temporal')]
+
+    def no_weight_decay(self) -> set[str]:
+        return {name for name, _ in self.named_parameters() if name.endswith(('cls_token', 'pos_embed'))}
+
+    def layer_depth(self, name: str) -> tuple[int, int]:
+        total = self.depth + self.temporal_depth + 1
+        parts = name.split('.')
+        if parts[0] == 'blocks':
+            return int(parts[1]) + 1, total
+        if parts[0].startswith('temporal'):
+            return self.depth + (int(parts[1]) if parts[0] == 'temporal_blocks' else 0) + 1, total
+        return (total - 1 if 'norm' in parts[0] else 0), total

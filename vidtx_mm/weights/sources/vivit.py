@@ -1,0 +1,182 @@
+"""ViViT: scenic's flax files, transformers' files, and the image ViTs in JAX that it starts from.
+
+Image ViTs in PyTorch are recognised as for TimeSformer (``timesformer.py``).
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import CheckpointError
+from ..inflate import RANDOM, resize_space_table, resize_time_table
+from .base import Borrow, Canonical, Convert, Converted, Family, Fresh, Job, Rename, Source, Surplus
+from .flax_vit import FLAX, QUERY, flax_attributes
+from .rules import inflate_conv
+
+PIXEL_CENTRE = 127.5
+
+
+def _huggingface() -> tuple[Rename, ...]:
+    """Published files, and the names that transformers 5 has in memory for the same parameters."""
+    layer, ours = r'(?:vivit\.)?(?:encoder\.layer|layers)\.(\d+)', r'backbone.blocks.\1'
+    words = (('query', 'q_proj'), ('key', 'k_proj'), ('value', 'v_proj'))
+    return (
+        Rename(r'(?:vivit\.)?embeddings\.cls_token', 'backbone.cls_token'),
+        Rename(r'(?:vivit\.)?embeddings\.position_embeddings', 'backbone.pos_embed'),
+        Rename(r'(?:vivit\.)?embeddings\.patch_embeddings\.projection\.(.+)', r'backbone.patch_embed.proj.\1'),
+        Rename(rf'{layer}\.layernorm_before\.(.+)', rf'{ours}.norm1.\2'),
+        Rename(rf'{layer}\.layernorm_after\.(.+)', rf'{ours}.norm2.\2'),
+        *(
+            Rename(rf'{layer}\.attention\.(?:attention\.{a}|{b})\.(.+)', rf'{ours}.attn.qkv.\2', part=(index, 3))
+            for index, (a, b) in enumerate(words)
+        ),
+        Rename(rf'{layer}\.attention\.(?:output\.dense|o_proj)\.(.+)', rf'{ours}.attn.proj.\2'),
+        Rename(rf'{layer}\.(?:intermediate\.dense|mlp\.fc1)\.(.+)', rf'{ours}.mlp.fc1.\2'),
+        Rename(rf'{layer}\.(?:output\.dense|mlp\.fc2)\.(.+)', rf'{ours}.mlp.fc2.\2'),
+        Rename(r'(?:vivit\.)?layernorm\.(.+)', r'backbone.norm.\1'),
+        Rename(r'(?:vivit\.)?pooler\..+', reason='no video classifier uses it'),
+        Rename(r'classifier\.(.+)', r'cls_head.fc_cls.\1'),
+    )
+
+
+def _huggingface_attributes(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    return dict(attention='spacetime')
+
+
+SOURCES = (
+    Source(
+        name='scenic_vivit',
+        title='scenic ViViT',
+        families=('vivit',),
+        ndim=3,
+        marks={'embedding/kernel': 5, QUERY: 3},
+        renames=FLAX,
+        tells=flax_attributes,
+    ),
+    Source(
+        name='huggingface_vivit',
+        title='transformers ViViT',
+        families=('vivit',),
+        ndim=3,
+        marks={
+            r'(vivit\.)?embeddings\.cls_token': 3,
+            r'(vivit\.)?embeddings\.patch_embeddings\.projection\.weight': 5,
+        },
+        renames=_huggingface(),
+        tells=_huggingface_attributes,
+    ),
+    Source(
+        name='jax_vit',
+        title='JAX image ViT',
+        families=('vivit',),
+        ndim=2,
+        marks={'embedding/kernel': 4, QUERY: 3},
+        renames=FLAX,
+        tells=flax_attributes,
+    ),
+)
+
+
+def _kernel(key: str, tensor: Tensor, shape: torch.Size, job: Job) -> Converted:
+    if job.inflate == RANDOM:
+        return Converted(tensor, 'left at init', 'random tubelets')
+    return inflate_conv(key, tensor, shape, job)
+
+
+def _table(key: str, table: Tensor, shape: torch.Size, job: Job) -> Converted:
+    """The positions of a frame, repeated for every tubelet of a video model without its own temporal encoder; those of
+    a clip, resized. Class token and position go together: both sides have one, or the model's stays."""
+    backbone = job.backbone
+    if table.shape[2] != shape[2]:
+        raise CheckpointError(f'{table.shape[2]} channels in the file, {shape[2]} in the model (arch)')
+    prefix = int('cls_token' in job.tensors)
+    if not job.images and prefix != backbone.prefix:
+        raise CheckpointError("only one of file and model has a class token: set pool ('mean' has none)")
+    frames, *grid = _grid_of_file(table.shape[1] - prefix, job)
+    wanted, target = backbone.table_grid[0], tuple(backbone.table_grid[1:])
+    cells = table[:, prefix:].unflatten(1, (frames, -1))[0]
+    cells = resize_space_table(cells, (grid[0], grid[1]), target, prefix=0, mode=job.table_resize)
+    how = [f'{(frames, *grid)} -> {backbone.table_grid} tokens', job.table_resize if tuple(grid) != target else '']
+    if job.images:
+        cells = cells.repeat(wanted, 1, 1)
+        how.append(f'repeated for {wanted} tubelets' if wanted > 1 else '')
+    else:
+        mode = 'linear' if job.table_resize == 'bicubic' else 'nearest'
+        cells = resize_time_table(cells.flatten(1)[None], wanted, mode=mode).unflatten(2, (-1, shape[2]))[0]
+        how.append(f'{mode} in time' if frames != wanted else '')
+    rows = [cells.flatten(0, 1)[None]]
+    if backbone.prefix:
+        rows.insert(0, table[:, :1] if prefix else backbone.pos_embed.detach()[:, :1].to(table))
+    return Converted(torch.cat(rows, 1), 'inflated' if job.images else 'resized', ', '.join(filter(None, how)))
+
+
+def _grid_of_file(cells: int, job: Job) -> tuple[int, int, int]:
+    """The (t, h, w) of a table without class token: square in space, or as in the model; of an image, one frame."""
+    frames, height, width = job.backbone.table_grid
+    found = set()
+    single = job.images or job.backbone.attention == 'factorised_encoder'
+    for count in {1} if single else {frames, cells // (height * width)} - {0}:
+        side = math.isqrt(cells // count)
+        if count * height * width == cells:
+            found.add((count, height, width))
+        elif count * side**2 == cells:
+            found.add((count, side, side))
+    if len(found) != 1:
+        raise CheckpointError(
+            f"{cells} positions do not tell the file's grid (the model's is {job.backbone.table_grid}): set num_frames "
+            'and img_size to what the file was trained with (other clips are resized in the model)'
+        )
+    return found.pop()
+
+
+def _temporal_table(key: str, table: Tensor, shape: torch.Size, job: Job) -> Converted:
+    prefix = int('temporal_cls_token' in job.tensors)
+    if table.shape[2] != shape[2] or prefix != job.backbone.prefix:
+        raise CheckpointError(f'{tuple(table.shape)} in the file, {tuple(shape)} in the model (arch, pool)')
+    mode = 'linear' if job.table_resize == 'bicubic' else 'nearest'
+    how = f'{table.shape[1] - prefix} -> {shape[1] - prefix} tubelets, {mode}'
+    return Converted(resize_time_table(table, shape[1] - prefix, prefix=prefix, mode=mode), 'resized', how)
+
+
+def _pixel_range(source: Source, file: Canonical, model: Any) -> list[str]:
+    """A note where the preprocessor does not give the pixels / 127.5 - 1 that published weights were trained on."""
+    preprocessor = getattr(model, 'data_preprocessor', None)
+    values = [getattr(preprocessor, name, None) for name in ('mean', 'std')]
+    if source not in SOURCES or source.ndim == 2 or not all(isinstance(value, Tensor) for value in values):
+        return []
+    if all(bool((value == PIXEL_CENTRE).all()) for value in values if isinstance(value, Tensor)):
+        return []
+    mean, std = (value.flatten().tolist() for value in values if isinstance(value, Tensor))
+    return [
+        f'the published ViViT weights take pixels / 127.5 - 1, data_preprocessor has mean={mean}, std={std}: set both '
+        'to [127.5] * 3'
+    ]
+
+
+FAMILY = Family(
+    name='vivit',
+    inflate='centre',
+    converts=(
+        Convert(r'patch_embed\.proj\.weight', _kernel),
+        Convert('pos_embed', _table),
+        Convert('temporal_pos_embed', _temporal_table),
+    ),
+    borrows=(
+        Borrow(r'blocks\.(\d+)\.temporal_attn\.(qkv\..+)', r'blocks.\1.attn.\2', 'starts from the spatial attention'),
+        Borrow(r'blocks\.(\d+)\.temporal_norm1\.(.+)', r'blocks.\1.norm1.\2', 'starts from the spatial attention'),
+    ),
+    fresh=(
+        Fresh(r'blocks\.\d+\.temporal_attn\.proj\..+', 'zero: attention over time starts without effect'),
+        Fresh(r'temporal_(cls_token|pos_embed|norm\..+|blocks\..+)', 'the image model has no temporal encoder'),
+        Fresh('cls_token', 'the image model has none'),
+        Fresh(r'norm\d+\..+', "published files have the encoders' last norms only", images_only=False),
+    ),
+    surplus=(
+        Surplus('cls_token', 'the model has none', images_only=True),
+        Surplus(r'(temporal_)?norm\d*\..+', 'of a block that is not in out_indices'),
+    ),
+    remarks=_pixel_range,
+)
