@@ -22,7 +22,10 @@ class Case:
 
 _SWIN = dict(arch=dict(embed_dims=8, depths=(2, 2), num_heads=(2, 2)), window_size=(2, 3, 3), out_indices=(1,))
 _TIMESFORMER = dict(arch=dict(embed_dims=16, depth=2, num_heads=2), img_size=32, patch_size=8, num_frames=4)
-_UNIFORMER = dict(arch=dict(depths=(1, 2, 2, 1), embed_dims=(8, 8, 16, 16), head_dim=8, mlp_ratio=2.0), out_indices=(3,))
+_UNIFORMER = dict(
+    arch=dict(depths=(1, 2, 2, 1), embed_dims=(8, 8, 16, 16), head_dim=8, mlp_ratio=2.0), out_indices=(3,)
+)
+_LIGHT = dict(_UNIFORMER['arch'], depths=(1, 1, 2, 2))
 _IMAGE = dict(stages=4, input=(64, 64), odd_input=(67, 75))
 
 CASES = [
@@ -44,4 +47,6 @@ CASES = [
         dict(_UNIFORMER, arch=dict(_UNIFORMER['arch'], conv_stem=True, layer_scale=1e-6)),
         **_IMAGE,
     ),
+    Case('uniformer-light', 'VideoUniFormerLight', dict(_UNIFORMER, arch=_LIGHT), 4),
+    Case('uniformer-light-image', 'ImageUniFormerLight', dict(_UNIFORMER, arch=_LIGHT), **_IMAGE),
 ]

@@ -2,7 +2,14 @@
 
 from .timesformer import VideoTimeSformer
 from .uniformer import ImageUniFormer, VideoUniFormer
+from .uniformer_light import ImageUniFormerLight, VideoUniFormerLight
 from .video_swin import VideoSwin
-from .vivit import ViViT
 
-__all__ = ['ImageUniFormer', 'VideoSwin', 'VideoTimeSformer', 'VideoUniFormer', 'ViViT']
+__all__ = [
+    'ImageUniFormer',
+    'ImageUniFormerLight',
+    'VideoSwin',
+    'VideoTimeSformer',
+    'VideoUniFormer',
+    'VideoUniFormerLight',
+]

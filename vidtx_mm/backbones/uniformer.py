@@ -4,13 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from torch import Tensor, nn
-
-from ..layers import batch_norm
 from ..registry import MODELS
 from .base import choose
-from .uniformer_base import STAGES, BuildBlock, UniFormer
-from .uniformer_blocks import NORMS, GlobalBlock, SplitBlock, WindowBlock, conv_embeds, patch_embeds
+from .uniformer_base import BuildBlock, UniFormer
+from .uniformer_blocks import GlobalBlock, SplitBlock, WindowBlock, conv_embeds, patch_embeds
 
 _SMALL: dict[str, Any] = dict(depths=(3, 4, 8, 3), embed_dims=(64, 128, 320, 512), head_dim=64, mlp_ratio=4.0)
 _BASE: dict[str, Any] = dict(_SMALL, depths=(5, 8, 20, 7))
@@ -78,15 +75,11 @@ class VideoUniFormer(UniFormer):
         block = partial(ATTENTIONS[attention], head_dim=self.head_dim, norm_eps=norm_eps)
         embeds = patch_embeds(in_channels, dims, self.ndim, odd_size, patch_norm_eps)
         self._build(settings, embeds, lambda stage, index: block, drop_path_rate)
-        self.norm = NORMS[self.ndim](dims[-1])
+        self._add_norms(dims, True, norm_eps)
         self._finish()
         for module in self.modules():
             if isinstance(module, SplitBlock):
                 module.reset_temporal()
-
-    def _output(self, x: Tensor, stage: int) -> Tensor:
-        x = x if stage < STAGES - 1 else batch_norm(self.norm, x)
-        return x.movedim(-1, 1).contiguous()
 
 
 @MODELS.register_module()
@@ -130,13 +123,9 @@ class ImageUniFormer(UniFormer):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(frozen_stages, with_cp, init_cfg)
-        if out_indices is None:
-            out_indices = (STAGES - 1,) if final_norm else tuple(range(STAGES))
-        settings = self._resolve(arch, IMAGE_ARCHS, out_indices)
-        if final_norm and self.out_indices != (STAGES - 1,):
-            raise ValueError(f'final_norm=True returns the last map only, got out_indices={out_indices}')
+        settings = self._resolve(arch, IMAGE_ARCHS, self._choose_outputs(out_indices, final_norm))
         self.stage3 = choose('stage3', stage3, list(STAGE3))
-        self.in_channels, self.norm_eval, self.final_norm = in_channels, norm_eval, final_norm
+        self.in_channels, self.norm_eval = in_channels, norm_eval
         dims = settings['embed_dims']
         options = dict(head_dim=self.head_dim, norm_eps=norm_eps, layer_scale=settings.get('layer_scale', 0.0))
 
@@ -150,13 +139,5 @@ class ImageUniFormer(UniFormer):
         else:
             embeds = patch_embeds(in_channels, dims, self.ndim, odd_size, patch_norm_eps)
         self._build(settings, embeds, global_block, drop_path_rate)
-        if final_norm:
-            self.norm = NORMS[self.ndim](dims[-1])
-        else:
-            for stage in self.out_indices:
-                self.add_module(f'norm{stage + 1}', nn.LayerNorm(dims[stage], norm_eps))
+        self._add_norms(dims, final_norm, norm_eps)
         self._finish()
-
-    def _output(self, x: Tensor, stage: int) -> Tensor:
-        x = batch_norm(self.norm, x) if self.final_norm else getattr(self, f'norm{stage + 1}')(x)
-        return x.movedim(-1, 1).contiguous()

@@ -2,15 +2,17 @@
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..layers import Tokenizer, check_input, drop_path_rates
+from ..layers import Tokenizer, batch_norm, check_input, drop_path_rates
 from .base import Backbone, resolve_arch
-from .uniformer_blocks import LocalBlock
+from .uniformer_blocks import NORMS, LocalBlock
 
 STAGES = 4
 LOCAL_STAGES = 2  # the first two stages relate tokens by convolution, the others by attention
@@ -20,7 +22,7 @@ BuildBlock = Callable[..., nn.Module]
 class UniFormer(Backbone):
     """What the video and the image model share: four stages, each a down-sampling and its blocks.
 
-    A subclass sets ``ndim``, calls :meth:`_build` and says in :meth:`_output` how the map of a stage leaves the model.
+    A subclass sets ``ndim`` and calls :meth:`_resolve`, :meth:`_build` and :meth:`_add_norms`.
     """
 
     family = 'uniformer'
@@ -28,6 +30,16 @@ class UniFormer(Backbone):
     in_channels: int
     norm_eval = False
     _warned = False
+
+    @staticmethod
+    def _choose_outputs(out_indices: Sequence[int] | int | None, final_norm: bool) -> Sequence[int] | int:
+        """The stages that an image model returns: by default all, or with ``final_norm`` the last, and no other."""
+        last = STAGES - 1
+        if final_norm and out_indices not in (None, last, -1, (last,), [last]):
+            raise ValueError(f'final_norm=True returns the last map only, got out_indices={out_indices}')
+        if out_indices is None:
+            return last if final_norm else tuple(range(STAGES))
+        return out_indices
 
     def _resolve(
         self,
@@ -51,14 +63,16 @@ class UniFormer(Backbone):
         embeds: Sequence[nn.Module],
         global_block: Callable[[int, int], BuildBlock],
         drop_path_rate: float,
+        local_scale: float = 0.0,
     ) -> None:
         """Build the stages; ``global_block(stage, index)`` builds a block of the last two (stages count from 0)."""
         common = dict(ndim=self.ndim, mlp_ratio=settings['mlp_ratio'])
+        local_block = partial(LocalBlock, layer_scale=local_scale)
         rates = iter(drop_path_rates(drop_path_rate, sum(self.depths)))
         for stage, (dim, embed) in enumerate(zip(settings['embed_dims'], embeds, strict=True)):
             blocks = nn.ModuleList()
             for index in range(self.depths[stage]):
-                block = LocalBlock if stage < LOCAL_STAGES else global_block(stage, index)
+                block = local_block if stage < LOCAL_STAGES else global_block(stage, index)
                 blocks.append(block(dim=dim, drop_path=next(rates), **common))
             self.add_module(f'patch_embed{stage + 1}', embed)
             self.add_module(f'blocks{stage + 1}', blocks)
@@ -76,28 +90,47 @@ class UniFormer(Backbone):
             x = x.movedim(-1, 1)
         return self._pack(outputs)
 
+    def _add_norms(self, dims: Sequence[int], final_norm: bool, norm_eps: float) -> None:
+        """The BatchNorm of the last map alone, as classifiers have it, or a LayerNorm for each output."""
+        if final_norm:
+            self.norm = NORMS[self.ndim](dims[-1])
+        else:
+            for stage in self.out_indices:
+                self.add_module(f'norm{stage + 1}', nn.LayerNorm(dims[stage], norm_eps))
+
     def _output(self, x: Tensor, stage: int) -> Tensor:
-        """The (B, C, *grid) output of a stage, from its (B, *grid, C) map."""
-        raise NotImplementedError
+        """The (B, C, *grid) output of a stage, from its (B, *grid, C) map; where it has no norm, as it is."""
+        norms = dict(self.named_children())
+        if f'norm{stage + 1}' in norms:
+            x = norms[f'norm{stage + 1}'](x)
+        elif stage == STAGES - 1:
+            x = batch_norm(self.norm, x)
+        return x.movedim(-1, 1).contiguous()
 
     def _check_size(self, x: Tensor) -> None:
         """With odd_size='floor', refuse what leaves no token, and warn once of pixels that are dropped."""
+        if torch.compiler.is_compiling():
+            return
         embeds = [getattr(self, f'patch_embed{stage + 1}') for stage in range(self.out_indices[-1] + 1)]
-        floored = [e.stride[-1] for e in embeds if isinstance(e, Tokenizer) and e.odd_size == 'floor']
-        height, width = x.shape[-2:]
-        if torch.compiler.is_compiling() or len(floored) < len(embeds):
+        floored = prod(e.stride[-1] for e in embeds if isinstance(e, Tokenizer) and e.odd_size == 'floor')
+        if floored == 1:
             return
         stride = self.out_strides[-1][-1]
-        if min(height, width) < stride:
+        cell = stride // floored  # convolutions round up to so many pixels before anything is dropped
+        height, width = x.shape[-2:]
+        rows, columns = (-(-size // cell) for size in (height, width))
+        if min(rows, columns) < floored:
+            least = stride - cell + 1
             raise ValueError(
-                f'the input is {height} x {width} (H x W), but the last stage needs at least {stride} x {stride}: '
+                f'the input is {height} x {width} (H x W), but the last stage needs at least {least} x {least}: '
                 "give a larger input, or set odd_size='pad'"
             )
-        if (height % stride or width % stride) and not self._warned:
+        rows, columns = rows % floored * cell, columns % floored * cell
+        if (rows or columns) and not self._warned:
             self._warned = True
             warnings.warn(
-                f'{height} x {width} (H x W) is not a multiple of {stride}: the last map leaves out {height % stride} '
-                f"rows at the bottom and {width % stride} columns at the right; set odd_size='pad' to keep them",
+                f'{height} x {width} (H x W) is not a multiple of {stride}: the last map leaves out {rows} '
+                f"rows at the bottom and {columns} columns at the right; set odd_size='pad' to keep them",
                 stacklevel=3,
             )
 

@@ -86,9 +86,13 @@ class LocalBlock(nn.Module):
     """Dynamic position encoding, local relation and perceptron on (B, *grid, C) (arXiv 2201.04676 section 3.2).
 
     The local relation is a depthwise 5 x 5 (x 5) convolution between two point-wise ones; the norms are BatchNorms.
+    ``layer_scale`` is the initial weight of the two branches (0 for none; only light video models have it here).
     """
 
-    def __init__(self, dim: int, ndim: int, mlp_ratio: float, drop_path: float) -> None:
+    gamma_1: nn.Parameter | None
+    gamma_2: nn.Parameter | None
+
+    def __init__(self, dim: int, ndim: int, mlp_ratio: float, drop_path: float, layer_scale: float = 0.0) -> None:
         super().__init__()
         self.pos_embed = DepthwiseConv(dim, (3,) * ndim)
         self.norm1 = NORMS[ndim](dim)
@@ -98,11 +102,12 @@ class LocalBlock(nn.Module):
         self.drop_path = DropPath(drop_path)
         self.norm2 = NORMS[ndim](dim)
         self.mlp = ConvMlp(dim, int(dim * mlp_ratio), ndim)
+        _add_gammas(self, (1, dim, *[1] * ndim), layer_scale)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.pos_embed(x)
-        x = x + self.drop_path(self.conv2(self.attn(self.conv1(x, self.norm1))))
-        return x + self.drop_path(self.mlp(x, self.norm2))
+        x = x + self.drop_path(scaled(self.conv2(self.attn(self.conv1(x, self.norm1))), self.gamma_1))
+        return x + self.drop_path(scaled(self.mlp(x, self.norm2), self.gamma_2))
 
 
 class GlobalBlock(nn.Module):
@@ -133,16 +138,15 @@ class GlobalBlock(nn.Module):
         self.drop_path = DropPath(drop_path)
         self.norm2 = nn.LayerNorm(dim, norm_eps)
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
-        for name in ('gamma_1', 'gamma_2'):
-            self.register_parameter(name, nn.Parameter(torch.full((dim,), layer_scale)) if layer_scale else None)
+        _add_gammas(self, (dim,), layer_scale)
 
     def attend(self, x: Tensor) -> Tensor:
         return self.attn(x.flatten(1, -2)).view_as(x)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.pos_embed(x)
-        x = x + self.drop_path(_scaled(self.attend(self.norm1(x)), self.gamma_1))
-        return x + self.drop_path(_scaled(self.mlp(self.norm2(x)), self.gamma_2))
+        x = x + self.drop_path(scaled(self.attend(self.norm1(x)), self.gamma_1))
+        return x + self.drop_path(scaled(self.mlp(self.norm2(x)), self.gamma_2))
 
 
 class WindowBlock(GlobalBlock):
@@ -194,5 +198,11 @@ class SplitBlock(GlobalBlock):
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
-def _scaled(branch: Tensor, gamma: Tensor | None) -> Tensor:
-    return branch if gamma is None else gamma * branch
+def _add_gammas(block: nn.Module, shape: tuple[int, ...], layer_scale: float) -> None:
+    for name in ('gamma_1', 'gamma_2'):
+        block.register_parameter(name, nn.Parameter(torch.full(shape, layer_scale)) if layer_scale else None)
+
+
+def scaled(branch: Tensor, gamma: Tensor | None) -> Tensor:
+    """Weigh a branch by its layer scale, if there is one."""
+    return branch if gamma is None else gamma.flatten() * branch

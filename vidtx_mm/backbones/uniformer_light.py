@@ -1,0 +1,250 @@
+"""The light UniFormers XXS and XS, whose attention blocks work on half of the tokens (arXiv 2201.09450)."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..layers import Attention, Tokenizer, check_input, pad_to_multiple
+from ..registry import MODELS
+from .uniformer_base import LOCAL_STAGES, STAGES, BuildBlock, UniFormer
+from .uniformer_blocks import ConvEmbed, GlobalBlock, patch_embeds, scaled
+
+_XXS: dict[str, Any] = dict(depths=(2, 5, 8, 2), embed_dims=(56, 112, 224, 448), head_dim=28, mlp_ratio=3.0)
+_XS: dict[str, Any] = dict(depths=(3, 5, 9, 3), embed_dims=(64, 128, 256, 512), head_dim=32, mlp_ratio=3.0)
+VIDEO_ARCHS: dict[str, dict[str, Any]] = {'xxs': _XXS, 'xxs-ls': dict(_XXS, layer_scale=0.1), 'xs': _XS}
+IMAGE_ARCHS: dict[str, dict[str, Any]] = {'xxs': _XXS, 'xs': _XS}
+# Strides of the two convolutions of the stem.
+STEM_STRIDES: dict[int, tuple[tuple[int, ...], ...]] = {2: ((2, 2), (2, 2)), 3: ((1, 2, 2), (2, 2, 2))}
+UPDATE_RATE = 0.5  # by which a block moves the scores of the tokens that it sees
+
+
+class State(NamedTuple):
+    """What passes from block to block: the class token (B, 1, C), the map (B, *grid, C), and how much the class token
+    has attended to each token (B, N), None before the first block."""
+
+    cls: Tensor
+    x: Tensor
+    scores: Tensor | None = None
+
+
+class ScoredAttention(Attention):
+    """Attention that also tells what the first token attends to, (G, N - 1), averaged over the heads."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        q, k, v = self.split_heads(x)
+        # Products and sums, which autocast leaves in single precision: the scores decide the order of the tokens.
+        first, keys = (y.float() if y.dtype in (torch.float16, torch.bfloat16) else y for y in (q[:, :, :1], k))
+        row = ((first * keys).sum(-1) * q.shape[-1] ** -0.5).softmax(-1).mean(1)
+        return self.join_heads(F.scaled_dot_product_attention(q, k, v)), row[:, 1:]
+
+
+class ShrinkBlock(GlobalBlock):
+    """A global block on the class token and the part ``keep_ratio`` of the tokens with the highest scores.
+
+    The other tokens are merged into one, weighted by their scores, and all take what that one gained, as in Evo-ViT
+    (arXiv 2108.01390). Tokens are moved by integer indices and the scores are passed on; the official code has the
+    indices in floating point, which half precision cannot count, and both in globals.
+    """
+
+    def __init__(self, dim: int, keep_ratio: float, **kwargs: Any) -> None:
+        super().__init__(dim, **kwargs)
+        self.attn = ScoredAttention(dim, self.attn.num_heads)
+        self.keep_ratio = keep_ratio
+
+    def forward(self, state: State) -> State:  # type: ignore[override]
+        x = state.x + self.pos_embed(state.x)
+        tokens = x.flatten(1, -2)
+        if self.keep_ratio == 1:
+            tokens, row, _ = self.relate(torch.cat([state.cls, tokens], 1))
+            return State(tokens[:, :1], tokens[:, 1:].view_as(x), update(state.scores, row))
+
+        assert state.scores is not None, 'the first block of stage 3 keeps all tokens and makes the scores'
+        order = state.scores.argsort(1, descending=True)
+        kept = int(order.shape[1] * self.keep_ratio)
+        tokens, scores = take(tokens, order), state.scores.gather(1, order)
+        merged = merge(tokens[:, kept:], scores[:, kept:])
+        related, row, gain = self.relate(torch.cat([state.cls, tokens[:, :kept], merged], 1))
+        tokens = torch.cat([related[:, 1:-1], tokens[:, kept:] + gain], 1)
+        scores = torch.cat([update(scores[:, :kept], row[:, :-1]), scores[:, kept:]], 1)
+        back = order.argsort(1)
+        return State(related[:, :1], take(tokens, back).view_as(x), scores.gather(1, back))
+
+    def relate(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Attention and perceptron; also the scores of the class token, and what the last token gained in all."""
+        moved, row = self.attn(self.norm1(tokens))
+        moved = scaled(moved, self.gamma_1)
+        tokens = tokens + self.drop_path(moved)
+        changed = scaled(self.mlp(self.norm2(tokens)), self.gamma_2)
+        return tokens + self.drop_path(changed), row, (moved + changed)[:, -1:]
+
+
+def update(scores: Tensor | None, row: Tensor) -> Tensor:
+    return row if scores is None else (1 - UPDATE_RATE) * scores + UPDATE_RATE * row
+
+
+def take(tokens: Tensor, indices: Tensor) -> Tensor:
+    return tokens.gather(1, indices[..., None].expand_as(tokens))
+
+
+def merge(tokens: Tensor, scores: Tensor) -> Tensor:
+    """The mean (B, 1, C) of tokens, weighted by their scores."""
+    weights = scores / scores.sum(1, keepdim=True)
+    return (weights[..., None].to(tokens.dtype) * tokens).sum(1, keepdim=True)
+
+
+class LightUniFormer(UniFormer):
+    """What the light video and image models share; see :class:`VideoUniFormerLight`."""
+
+    def _build_light(
+        self,
+        settings: Mapping[str, Any],
+        keep_ratio: float,
+        class_token: bool,
+        drop_path_rate: float,
+        odd_size: str,
+        norm_eps: float,
+        patch_norm_eps: float,
+    ) -> None:
+        if not 0 < keep_ratio <= 1:
+            raise ValueError(f'keep_ratio={keep_ratio} is not in (0, 1]')
+        if class_token and self.out_indices != (STAGES - 1,):
+            raise ValueError(f'class_token=True returns the last map and the token, got out_indices={self.out_indices}')
+        dims, scale = settings['embed_dims'], settings.get('layer_scale', 0.0)
+        stem = ConvEmbed((self.in_channels, dims[0] // 2, dims[0]), STEM_STRIDES[self.ndim])
+        embeds = [stem, *patch_embeds(self.in_channels, dims, self.ndim, odd_size, patch_norm_eps)[1:]]
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, dims[LOCAL_STAGES]))
+        self.cls_upsample = nn.Linear(dims[-2], dims[-1])
+
+        def global_block(stage: int, index: int) -> BuildBlock:
+            keep = 1.0 if (stage, index) == (LOCAL_STAGES, 0) else keep_ratio
+            options = dict(head_dim=self.head_dim, norm_eps=norm_eps, layer_scale=scale)
+            return partial(ShrinkBlock, keep_ratio=keep, **options)
+
+        self._build(settings, embeds, global_block, drop_path_rate, local_scale=scale)
+        self.class_token = class_token
+        if class_token:
+            self.norm_cls = nn.LayerNorm(dims[-1])
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+        check_input(x, self.in_channels, self.ndim)
+        self._check_size(x)
+        outputs = []
+        state = State(self.cls_token.expand(len(x), -1, -1), x)
+        for stage in range(self.out_indices[-1] + 1):
+            if stage == LOCAL_STAGES + 1:
+                state = State(self.cls_upsample(state.cls), state.x, self._halve(state))
+            x = getattr(self, f'patch_embed{stage + 1}')(state.x if stage == 0 else state.x.movedim(-1, 1))
+            state = state._replace(x=x)
+            run: Any = partial(self._run, stage=stage)
+            for index, block in enumerate(getattr(self, f'blocks{stage + 1}')):
+                if stage < LOCAL_STAGES:
+                    state = state._replace(x=run(block, state.x, index=index))
+                else:
+                    state = run(block, state, index=index)
+            if stage in self.out_indices:
+                outputs.append(self._output(state.x, stage))
+        if self.class_token:
+            outputs.append(self.norm_cls(state.cls)[:, 0])
+        return self._pack(outputs)
+
+    def _halve(self, state: State) -> Tensor:
+        """The scores after the map is halved: averages over 2 x 2 tokens, rescaled to the same sum."""
+        assert state.scores is not None
+        height, width = state.x.shape[-3:-1]
+        grid = state.scores.unflatten(1, (-1, height, width))
+        if isinstance(self.patch_embed4, Tokenizer) and self.patch_embed4.odd_size == 'pad':
+            grid = pad_to_multiple(grid, (2, 2), first_axis=2)
+        scores = F.avg_pool2d(grid, 2).flatten(1)
+        return scores * (state.scores.sum(1, keepdim=True) / scores.sum(1, keepdim=True))
+
+    def layer_depth(self, name: str) -> tuple[int, int]:
+        joins = {'cls_token': 'patch_embed3.', 'cls_upsample': 'patch_embed4.'}
+        return super().layer_depth(joins.get(name.split('.')[0], name))
+
+
+@MODELS.register_module()
+class VideoUniFormerLight(LightUniFormer):
+    """UniFormer-XXS and -XS for clips: (B, C, T, H, W) to feature maps (B, C', T', H', W').
+
+    A convolution stem, then four stages as in :class:`VideoUniFormer`. From stage 3 on a class token scores the tokens;
+    each block but the first relates the best ``keep_ratio`` of them.
+
+    Args:
+        arch: 'xxs', 'xs', 'xxs-ls' (with layer scale; the published XXS 4 x 128, 4 x 160 and 8 x 128), or a dict of
+            depths, embed_dims, head_dim, mlp_ratio and, if wanted, layer_scale (the initial value).
+        keep_ratio: the part of the tokens that an attention block relates.
+        class_token: also return the class token (B, C'), after its norm, for training as published
+            (``VideoTokenClsHead``).
+        in_channels, drop_path_rate, odd_size, norm_eps, patch_norm_eps, out_indices, norm_eval, frozen_stages, with_cp:
+            as in :class:`VideoUniFormer`. The stem rounds sizes up.
+
+    Source: arXiv 2201.09450 and Sense-X/UniFormer, video_classification/slowfast/models/uniformer_light_fp32.py and
+    uniformer_light_ls_fp32.py.
+    """
+
+    ndim = 3
+
+    def __init__(
+        self,
+        arch: str | Mapping[str, Any] = 'xxs',
+        in_channels: int = 3,
+        keep_ratio: float = 0.5,
+        class_token: bool = False,
+        drop_path_rate: float = 0.05,
+        odd_size: str = 'floor',
+        norm_eps: float = 1e-6,
+        patch_norm_eps: float = 1e-5,
+        out_indices: Sequence[int] | int = (3,),
+        norm_eval: bool = False,
+        frozen_stages: int = -1,
+        with_cp: bool | Sequence[int] = False,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(frozen_stages, with_cp, init_cfg)
+        settings = self._resolve(arch, VIDEO_ARCHS, out_indices)
+        self.in_channels, self.norm_eval = in_channels, norm_eval
+        self._build_light(settings, keep_ratio, class_token, drop_path_rate, odd_size, norm_eps, patch_norm_eps)
+        self._add_norms(settings['embed_dims'], True, norm_eps)
+        self._finish()
+
+
+@MODELS.register_module()
+class ImageUniFormerLight(LightUniFormer):
+    """UniFormer-XXS and -XS for images, (B, C, H, W); outputs as those of :class:`ImageUniFormer`.
+
+    Args:
+        arch: 'xxs', 'xs', or a dict as for :class:`VideoUniFormerLight`.
+        final_norm, out_indices: as in :class:`ImageUniFormer`; all others as in :class:`VideoUniFormerLight`.
+
+    Source: arXiv 2201.09450 and Sense-X/UniFormer, image_classification/models/uniformer_light.py.
+    """
+
+    ndim = 2
+
+    def __init__(
+        self,
+        arch: str | Mapping[str, Any] = 'xxs',
+        in_channels: int = 3,
+        keep_ratio: float = 0.5,
+        class_token: bool = False,
+        drop_path_rate: float = 0.0,
+        odd_size: str = 'floor',
+        norm_eps: float = 1e-6,
+        patch_norm_eps: float = 1e-5,
+        final_norm: bool = False,
+        out_indices: Sequence[int] | int | None = None,
+        norm_eval: bool = False,
+        frozen_stages: int = -1,
+        with_cp: bool | Sequence[int] = False,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(frozen_stages, with_cp, init_cfg)
+        settings = self._resolve(arch, IMAGE_ARCHS, self._choose_outputs(out_indices, final_norm))
+        self.in_channels, self.norm_eval = in_channels, norm_eval
+        self._build_light(settings, keep_ratio, class_token, drop_path_rate, odd_size, norm_eps, patch_norm_eps)
+        self._add_norms(settings['embed_dims'], final_norm, norm_eps)
+        self._finish()
