@@ -43,7 +43,6 @@ FORMS = {'official': dict, 'mmaction': mmaction, 'torchvision': torchvision}
 @pytest.mark.parametrize(
     'name, form, relative_index',
     [
-        ('derived_swin_t_k400_in8x96x80_right_index', 'official', 'exact'),
         ('derived_swin_t_k400_in8x96x80_right_index', 'mmaction', 'exact'),
         ('derived_swin_t_k400_in8x96x80_right_index', 'torchvision', 'exact'),
         ('swin_t_k400_in8x96x80_quirk', 'official', 'upstream'),
