@@ -10,6 +10,7 @@ OPTIONS = {
     'InverseRandomRescale': dict(scale_range=(256, 320)),
     'NormalizedErasing': dict(mean=[127.5] * 3, std=[127.5] * 3),
     'RandAugment': dict(policy='increasing', magnitude=7, num_ops=4),
+    'RandomScaleRotation': {},
     'SampleClips': dict(protocol='vivit', clip_len=32),
     'SampleSegments': dict(clip_len=16),
     'ScaleJitter': {},

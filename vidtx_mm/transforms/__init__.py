@@ -2,6 +2,7 @@
 
 from .color import ClipColorJitter
 from .erasing import NormalizedErasing
+from .person_box import RandomScaleRotation
 from .rand_augment import RandAugment
 from .sampling import SampleClips, SampleSegments
 from .spatial import InverseRandomRescale, ScaleJitter, UniformCrop
@@ -11,6 +12,7 @@ __all__ = [
     'InverseRandomRescale',
     'NormalizedErasing',
     'RandAugment',
+    'RandomScaleRotation',
     'SampleClips',
     'SampleSegments',
     'ScaleJitter',
