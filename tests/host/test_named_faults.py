@@ -24,7 +24,7 @@ Config.fromstring("_base_ = 'mmaction::_base_/default_runtime.py'", '.py')
 @pytest.mark.parametrize(
     'name, absent, code',
     [
-        ('importlib_metadata', ('importlib_metadata',), 'import mmaction.datasets'),
+        ('importlib_metadata', ('importlib_metadata',), 'import mmaction.models'),
         ('pkg_resources', ('pkg_resources', 'setuptools'), 'import mim'),
         ('pkg_resources', ('pkg_resources', 'setuptools'), BASE),
     ],
