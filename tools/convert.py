@@ -18,7 +18,7 @@ from vidtx_mm.weights import CheckpointError, Options, adapt, open_checkpoint
 from vidtx_mm.weights.convert import rename
 from vidtx_mm.weights.inflate import FLAT_NEAREST, KERNEL_RULES, TABLE_RESIZES
 from vidtx_mm.weights.labels import CLASS_ORDERS
-from vidtx_mm.weights.load import HEADS, OWN
+from vidtx_mm.weights.options import HEADS, OWN
 from vidtx_mm.weights.sources import SOURCES
 
 OPTIONS = [field.name for field in fields(Options)]

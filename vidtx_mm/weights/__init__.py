@@ -2,7 +2,8 @@
 
 from .errors import CheckpointError
 from .formats import Opened, open_checkpoint
-from .load import Options, adapt, load_pretrained
+from .load import adapt, load_pretrained
+from .options import Options
 from .report import LoadReport
 
 __all__ = ['CheckpointError', 'LoadReport', 'Opened', 'Options', 'adapt', 'load_pretrained', 'open_checkpoint']

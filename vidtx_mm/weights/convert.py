@@ -7,7 +7,8 @@ from torch import Tensor
 from .errors import CheckpointError
 from .formats import Opened
 from .labels import in_order
-from .load import PREFIX, Options, split
+from .load import PREFIX, split
+from .options import Options
 from .report import LoadReport
 from .sources import FAMILIES, SOURCES, canonical, detect
 

@@ -9,7 +9,8 @@ from mmengine.runner import CheckpointLoader, Runner
 from ..registry import HOOKS
 from .errors import CheckpointError
 from .formats import open_checkpoint
-from .load import Options, adapt, check_complete, unwrapped
+from .load import adapt, check_complete, unwrapped
+from .options import Options
 from .runtime import publish, read
 
 SCHEME = 'vidtx_mm://'

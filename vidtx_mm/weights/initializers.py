@@ -7,7 +7,8 @@ from mmengine.model import BaseModule, update_init_info
 from torch import nn
 
 from ..registry import WEIGHT_INITIALIZERS
-from .load import Options, adapt, unwrapped
+from .load import adapt, unwrapped
+from .options import Options
 from .runtime import publish, read
 
 

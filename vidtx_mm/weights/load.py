@@ -1,7 +1,7 @@
 """The entrance: a checkpoint of any known source becomes a model's state dict, strictly, with a report."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,46 +10,13 @@ from torch import Tensor, nn
 from .errors import CheckpointError, listed
 from .fit import Misfits, Shapes, fit_backbone, fit_head
 from .formats import Opened, open_checkpoint
-from .inflate import FLAT_NEAREST, KERNEL_RULES, RANDOM, TABLE_RESIZES
-from .labels import CLASS_ORDERS, in_order
+from .inflate import KERNEL_RULES
+from .labels import in_order
+from .options import OWN, Options
 from .report import Entry, LoadReport
 from .sources import FAMILIES, SOURCES, Family, Job, Rename, Source, canonical, detect
 
-HEADS = ('auto', 'keep', 'drop')
-OWN = 'own'  # the source of checkpoints with the model's own keys
 PREFIX = 'backbone.'
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to load; see :func:`load_pretrained`."""
-
-    source: str = 'auto'
-    inflate: str | None = None
-    head: str = 'auto'
-    class_order: str = 'auto'
-    table_resize: str = 'bicubic'
-
-    def __post_init__(self) -> None:
-        valid: dict[str, tuple[str | None, ...]] = {
-            'source': ('auto', OWN, *SOURCES),
-            'inflate': (None, *KERNEL_RULES, RANDOM),
-            'head': HEADS,
-            'class_order': CLASS_ORDERS,
-            'table_resize': (*TABLE_RESIZES, FLAT_NEAREST),
-        }
-        for name, values in valid.items():
-            if getattr(self, name) not in values:
-                raise ValueError(f'{name}={getattr(self, name)!r}: choose one of {", ".join(map(repr, values))}')
-
-    @classmethod
-    def parse(cls, options: Mapping[str, Any]) -> 'Options':
-        """From keyword arguments; unknown ones raise and list the valid ones."""
-        valid = [option.name for option in fields(cls)]
-        unknown = [name for name in options if name not in valid]
-        if unknown:
-            raise TypeError(f'unknown option {listed(unknown)}: choose from {", ".join(valid)}')
-        return cls(**options)
 
 
 def load_pretrained(
@@ -104,52 +71,54 @@ def adapt(opened: Opened, model: nn.Module, options: Options | None = None) -> t
             f'{type(model).__name__} is no backbone of vidtx_mm and has none as .backbone ({type(backbone).__name__}): '
             "only those can take other sources' weights"
         )
-    name = type(backbone).__name__
     bare = backbone is model
-    shapes = {(PREFIX if bare else '') + key: value.shape for key, value in model.state_dict().items()}
-    wanted_body, wanted_head = split(shapes)
+    prefix = '' if bare else PREFIX
+    body, head = split({(PREFIX if bare else '') + key: value.shape for key, value in model.state_dict().items()})
     try:
-        found = choose_source(opened, wanted_body, getattr(backbone, 'ndim', 3), options)
+        found = choose_source(opened, body, backbone, options)
         _check_family(found, family, backbone)
         _check_attributes(found, opened.tensors, backbone)
         file = canonical(opened.tensors, found)
     except CheckpointError as error:
-        raise CheckpointError(f'{opened.name} into {name}: {error}') from error
+        raise CheckpointError(f'{opened.name} into {type(backbone).__name__}: {error}') from error
 
     report = LoadReport(opened.name, opened.container, found.title, type(model).__name__)
-    tensors_body, tensors_head = split(file.tensors)
+    file_body, file_head = split(file.tensors)
+    file_head, remark = in_order(file_head, found, options.class_order)
     images = found.ndim < getattr(backbone, 'ndim', 3)
-    job = Job(tensors_body, backbone, options.inflate or family.inflate, options.table_resize, images)
+    job = Job(file_body, backbone, options.inflate or family.inflate, options.table_resize, images)
     misfits = Misfits()
-    body = fit_backbone(wanted_body, job, family, report, misfits)
-    prefix = '' if bare else PREFIX
+    state_dict = {prefix + key: tensor for key, tensor in fit_backbone(body, job, family, report, misfits).items()}
     body_entries, report.entries = _named(report.entries, file.renamed, PREFIX, prefix), []
     discard = 'the model is a bare backbone' if bare else ''
     if images and options.head == 'auto':
         discard = discard or 'an image classifier does not serve video'
-    tensors_head, remark = in_order(tensors_head, found, options.class_order)
-    head = fit_head(wanted_head, tensors_head, options.head, discard, report, misfits)
-    report.notes += [remark] if remark and head else []
+    loaded_head = fit_head(head, file_head, options.head, discard, family, report, misfits)
     report.entries = body_entries + _named(report.entries, file.renamed, '', '')
     if misfits:
         raise CheckpointError(
-            f'{opened.name} ({found.title}) does not fit {name}:\n{misfits}\nMake the model like the file (arch, '
-            "patch_size, window_size, ...); a head that is not wanted is left out by head='drop'"
+            f'{opened.name} ({found.title}) does not fit {type(backbone).__name__}:\n{misfits}\nMake the model like '
+            "the file (arch, patch_size, window_size, ...); a head that is not wanted is left out by head='drop'"
         )
     for key, reason in file.dropped.items():
         report.add(key, 'dropped', reason)
-    if images and options.inflate is None:
-        report.notes.append(
-            f'an image model: kernels were inflated by {job.inflate!r}, as for the published models; set inflate to '
-            f'choose one of {", ".join(map(repr, KERNEL_RULES))}'
-        )
-    if options.inflate and not images:
-        report.notes.append(f'inflate={options.inflate!r} had nothing to do: the checkpoint is no image model')
-    state_dict = {**{prefix + key: tensor for key, tensor in body.items()}, **head}
-    if family.remarks is not None:
-        report.notes += family.remarks(found, file, model)
+    report.notes += [remark] if remark and loaded_head else []
+    report.notes += _inflation_notes(options.inflate, job)
+    report.notes += family.remarks(found, file, model) if family.remarks else []
+    state_dict |= loaded_head
     report.count(model, state_dict)
     return state_dict, report
+
+
+def _inflation_notes(asked: str | None, job: Job) -> list[str]:
+    if job.images and asked is None:
+        others = ', '.join(f'inflate={rule!r}' for rule in KERNEL_RULES if rule != job.inflate)
+        return [
+            f'image kernels were inflated by {job.inflate!r}, as for the published models; {others} is the other rule'
+        ]
+    if asked and not job.images:
+        return [f'inflate={asked!r} had nothing to do: the checkpoint is no image model']
+    return []
 
 
 def split(named: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -164,10 +133,11 @@ def unwrapped(model: nn.Module) -> nn.Module:
     return unwrapped(inner) if isinstance(inner, nn.Module) and not hasattr(model, 'backbone') else model
 
 
-def choose_source(opened: Opened, wanted: Shapes, ndim: int, options: Options) -> Source:
+def choose_source(opened: Opened, wanted: Shapes, backbone: nn.Module, options: Options) -> Source:
     """The source that the options name, or the one recognised; the model's own keys and shapes are recognised first."""
     prefixed = any(key.startswith(PREFIX) for key in opened.tensors)
     rows = (Rename(r'.+', r'\g<0>'),) if prefixed else (Rename(r'.+', PREFIX + r'\g<0>'),)
+    ndim = getattr(backbone, 'ndim', 3)
     own = Source(OWN, 'vidtx_mm', tuple(FAMILIES), ndim, marks={}, renames=rows)
     if options.source == OWN:
         return own

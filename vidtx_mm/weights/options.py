@@ -1,0 +1,45 @@
+"""How to load a checkpoint."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from .errors import listed
+from .inflate import FLAT_NEAREST, KERNEL_RULES, RANDOM, TABLE_RESIZES
+from .labels import CLASS_ORDERS
+from .sources import SOURCES
+
+HEADS = ('auto', 'keep', 'drop')
+OWN = 'own'  # the source of checkpoints with the model's own keys
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to load; see :func:`vidtx_mm.weights.load_pretrained`."""
+
+    source: str = 'auto'
+    inflate: str | None = None
+    head: str = 'auto'
+    class_order: str = 'auto'
+    table_resize: str = 'bicubic'
+
+    def __post_init__(self) -> None:
+        valid: dict[str, tuple[str | None, ...]] = {
+            'source': ('auto', OWN, *SOURCES),
+            'inflate': (None, *KERNEL_RULES, RANDOM),
+            'head': HEADS,
+            'class_order': CLASS_ORDERS,
+            'table_resize': (*TABLE_RESIZES, FLAT_NEAREST),
+        }
+        for name, values in valid.items():
+            if getattr(self, name) not in values:
+                raise ValueError(f'{name}={getattr(self, name)!r}: choose one of {", ".join(map(repr, values))}')
+
+    @classmethod
+    def parse(cls, options: Mapping[str, Any]) -> 'Options':
+        """From keyword arguments; unknown ones raise and list the valid ones."""
+        valid = [option.name for option in fields(cls)]
+        unknown = [name for name in options if name not in valid]
+        if unknown:
+            raise TypeError(f'unknown option {listed(unknown)}: choose from {", ".join(valid)}')
+        return cls(**options)
