@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from vidtx_mm.backbones import ImageUniFormer, VideoUniFormer
-from vidtx_mm.heads import VideoClsHead
+from vidtx_mm.backbones import ImageUniFormer, ImageUniFormerLight, VideoUniFormer, VideoUniFormerLight
+from vidtx_mm.heads import VideoClsHead, VideoTokenClsHead
 from vidtx_mm.weights import CheckpointError, load_pretrained
 from vidtx_mm.weights.labels import ORDERS
 
@@ -283,3 +283,52 @@ def test_dense_file_lacks_the_final_norm():
     file = {f'backbone.{key}': value for key, value in ImageUniFormer(LIKE_PUBLISHED).state_dict().items()}
     with pytest.raises(CheckpointError, match=r'in the model, not in the file(?s:.*)norm\.weight'):
         load_pretrained(VideoUniFormer(LIKE_PUBLISHED), file)
+
+
+LIGHT = dict(TINY, depths=(1, 1, 2, 1))
+
+
+class LightClassifier(nn.Module):
+    """The published light model: a classifier of the map and one of the class token."""
+
+    def __init__(self, cls: type, classes: int = 5, **kwargs) -> None:
+        super().__init__()
+        self.backbone = cls(**{'arch': LIGHT, 'class_token': True, **kwargs})
+        self.cls_head = VideoTokenClsHead(classes, 16)
+
+
+def official_light(model: LightClassifier) -> dict[str, torch.Tensor]:
+    return {key.replace('cls_head.fc_token.', 'head_cls.'): value for key, value in official(model).items()}
+
+
+def test_light_file_with_both_classifiers():
+    source, model = (LightClassifier(VideoUniFormerLight, classes=400) for _ in range(2))
+    file = official_light(randomised(source))
+    assert {'cls_token', 'head.weight', 'head_cls.bias', 'norm_cls.weight', 'patch_embed1.proj.4.bias'} <= set(file)
+    assert load_pretrained(model, file, class_order='as_is').coverage == 1
+    torch.testing.assert_close(model.state_dict(), source.state_dict(), rtol=0, atol=0)
+    load_pretrained(model, file)
+    order = ORDERS['uniformer_k400']
+    for part in ('fc_cls', 'fc_token'):
+        ours, theirs = (getattr(m.cls_head, part).weight for m in (model, source))
+        assert torch.equal(ours[order[7]], theirs[7])
+
+
+def test_light_file_for_testing_alone():
+    source = randomised(LightClassifier(VideoUniFormerLight))
+    model = Classifier(VideoUniFormerLight(LIGHT))
+    report = load_pretrained(model, official_light(source))
+    assert set(report.keys('dropped')) == {'head_cls.weight', 'head_cls.bias', 'norm_cls.weight', 'norm_cls.bias'}
+    assert report.coverage == 1
+
+
+def test_light_image_file_into_light_video():
+    source = randomised(LightClassifier(ImageUniFormerLight, final_norm=True))
+    model = VideoUniFormerLight(LIGHT)
+    report = load_pretrained(model, official_light(source), inflate='mean')
+    assert report.coverage == 1
+    stem, flat = model.patch_embed1.proj[3].weight, source.backbone.patch_embed1.proj[3].weight
+    torch.testing.assert_close(stem, flat[:, :, None].expand_as(stem) / 3)
+    scaled = VideoUniFormerLight(dict(LIGHT, layer_scale=0.1))
+    left = load_pretrained(scaled, official_light(source)).keys('left at init')
+    assert len(left) == 2 * 5 and all('gamma' in key for key in left)

@@ -2,5 +2,6 @@
 
 from .cls_head import VideoClsHead
 from .multi_head import MultiHeadAccuracy, VideoMultiClsHead
+from .token_head import VideoTokenClsHead
 
-__all__ = ['MultiHeadAccuracy', 'VideoClsHead', 'VideoMultiClsHead']
+__all__ = ['MultiHeadAccuracy', 'VideoClsHead', 'VideoMultiClsHead', 'VideoTokenClsHead']

@@ -103,7 +103,13 @@ def _first(rows: Sequence[Row], key: str) -> Row | None:
 
 
 def fit_head(
-    wanted: Shapes, tensors: Mapping[str, Tensor], policy: str, discard: str, report: LoadReport, misfits: Misfits
+    wanted: Shapes,
+    tensors: Mapping[str, Tensor],
+    policy: str,
+    discard: str,
+    family: Family,
+    report: LoadReport,
+    misfits: Misfits,
 ) -> dict[str, Tensor]:
     """The tensors for what a model has besides its backbone.
 
@@ -112,6 +118,7 @@ def fit_head(
         policy: 'auto' takes what has the model's shape and leaves the rest at init; 'keep' must fill all; 'drop' takes
             nothing.
         discard: why the file's head is not taken at all, or ''.
+        family: says which parts the model may lack.
     """
     if policy == 'drop' or discard:
         why = discard or "head='drop'"
@@ -122,7 +129,10 @@ def fit_head(
         return {}
     fitted: dict[str, Tensor] = {}
     for key, tensor in tensors.items():
-        if key not in wanted:
+        surplus = _first(family.surplus, key)
+        if key not in wanted and surplus is not None:
+            report.add(key, 'dropped', surplus.reason)
+        elif key not in wanted:
             misfits.unexpected.append(key)
         elif tensor.shape == wanted[key]:
             fitted[key] = tensor

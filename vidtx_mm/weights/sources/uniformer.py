@@ -110,9 +110,11 @@ FAMILY = Family(
     ),
     fresh=(
         Fresh(r'norm\d\..+', 'ImageNet files have no norms of single stages', images_only=False),
+        Fresh(r'blocks\d\.\d+\.gamma_\d', 'image models of this size have no layer scale'),
         Fresh(r'blocks[34]\.\d+\.t_(norm|attn)\..+', 'the file has no attention over time', images_only=False),
     ),
     surplus=(
+        Surplus(r'norm_cls\..+|cls_head\.fc_token\..+', 'of the classifier of the class token, used in training alone'),
         Surplus(r'norm\d\..+', 'of a stage that is not in out_indices'),
         Surplus(r'norm\..+', 'the BatchNorm before the ImageNet classifier; dense models norm each output'),
     ),
