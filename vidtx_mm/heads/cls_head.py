@@ -71,7 +71,7 @@ class VideoClsHead(BaseHead):
         super().__init__(
             num_classes,
             in_channels,
-            loss_cls=loss_cls or dict(type='BCELossWithLogits' if multi_label else 'CrossEntropyLoss'),
+            loss_cls=loss_cls or dict(type=f'mmaction.{"BCELossWithLogits" if multi_label else "CrossEntropyLoss"}'),
             multi_class=multi_label,
             label_smooth_eps=label_smooth_eps,
             topk=topk if isinstance(topk, int) else tuple(topk),
