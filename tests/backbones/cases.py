@@ -22,6 +22,13 @@ class Case:
 
 _SWIN = dict(arch=dict(embed_dims=8, depths=(2, 2), num_heads=(2, 2)), window_size=(2, 3, 3), out_indices=(1,))
 _TIMESFORMER = dict(arch=dict(embed_dims=16, depth=2, num_heads=2), img_size=32, patch_size=8, num_frames=4)
+_VIVIT = dict(
+    arch=dict(embed_dims=16, depth=2, num_heads=2),
+    img_size=32,
+    tubelet_size=(2, 8, 8),
+    num_frames=4,
+    input_range=None,
+)
 _UNIFORMER = dict(
     arch=dict(depths=(1, 2, 2, 1), embed_dims=(8, 8, 16, 16), head_dim=8, mlp_ratio=2.0), out_indices=(3,)
 )
@@ -37,6 +44,12 @@ CASES = [
     Case('timesformer-joint', 'VideoTimeSformer', dict(_TIMESFORMER, attention='joint', pool='mean'), 2),
     Case('timesformer-local-global', 'VideoTimeSformer', dict(_TIMESFORMER, attention='local_global'), 2, (2, 16, 16)),
     Case('timesformer-axial', 'VideoTimeSformer', dict(_TIMESFORMER, attention='axial', pool='none'), 2),
+    Case('vivit', 'ViViT', dict(_VIVIT), 2),
+    Case('vivit-encoder', 'ViViT', dict(_VIVIT, attention='factorised_encoder', temporal_depth=2), 4),
+    Case('vivit-average', 'ViViT', dict(_VIVIT, attention='factorised_encoder', temporal_depth=0, pool='mean'), 2),
+    Case('vivit-self-attention', 'ViViT', dict(_VIVIT, attention='factorised_self_attention', pool='none'), 2),
+    Case('vivit-dot-product', 'ViViT', dict(_VIVIT, attention='factorised_dot_product', pool='mean'), 2),
+    Case('vivit-frames', 'ViViT', dict(_VIVIT, tokens='uniform', drop_path_rate=0.1, drop_path_rescale=False), 2),
     Case('uniformer', 'VideoUniFormer', dict(_UNIFORMER), 4),
     Case('uniformer-split', 'VideoUniFormer', dict(_UNIFORMER, attention='split'), 4),
     Case('uniformer-image', 'ImageUniFormer', dict(_UNIFORMER), **_IMAGE),

@@ -18,7 +18,7 @@ from ..layers import (
 from ..registry import MODELS
 from .base import Backbone, choose, resolve_arch, triple
 from .vivit_blocks import NORM_EPS, ORDERS, DotProductBlock, EncoderBlock, SelfAttentionBlock
-from .vivit_input import uniform_frames, warn_of_range, warn_of_remainder
+from .vivit_input import uniform_frames, warn_of_range, whole_tubelets
 
 ARCHS: dict[str, dict[str, Any]] = {
     'base': dict(embed_dims=768, depth=12, num_heads=12),
@@ -40,8 +40,8 @@ POOLS = ('cls', 'mean', 'none')
 class ViViT(Backbone):
     """ViViT: a ViT over tubelets of a clip, (B, C, T, H, W) to class tokens, means or maps.
 
-    A stage is a block; the blocks of the temporal encoder come after those of the spatial one. Any T, H and W work: the
-    end of a clip is zero-padded to whole tubelets, and the position tables are resized to it.
+    A stage is a block; the blocks of the temporal encoder come after those of the spatial one. Any T, H and W work: a
+    clip is filled up to whole tubelets (zeros in space, its last frame in time), and the position tables are resized.
 
     Args:
         arch: 'base', 'large', 'huge', or a dict of embed_dims, depth and num_heads.
@@ -140,11 +140,11 @@ class ViViT(Backbone):
 
         order = dict(order=attention_order) if attention == 'factorised_self_attention' else {}
         self.blocks = blocks(BLOCKS[attention], self.depth, **order)
+        self.temporal_blocks = blocks(EncoderBlock, self.temporal_depth)
         if self.temporal_depth:
             self.temporal_cls_token = nn.Parameter(torch.zeros(1, 1, dim)) if with_cls else None
             self.temporal_pos_embed = nn.Parameter(torch.empty(1, self.prefix + self.grid[0], dim))
             nn.init.normal_(self.temporal_pos_embed, std=0.02)
-            self.temporal_blocks = blocks(EncoderBlock, self.temporal_depth)
         normed = {*self.out_indices, self.depth - 1} if temporal else set(self.out_indices)
         for stage in sorted(normed):
             self.add_module(self._norm_name(stage), nn.LayerNorm(dim, eps=NORM_EPS))
@@ -162,13 +162,15 @@ class ViViT(Backbone):
     def embed(self, x: Tensor) -> tuple[Tensor, tuple[int, int, int]]:
         """Clips (B, C, T, H, W) to tokens (B, G, N, C'), class token first in each group, and their grid (t, h, w)."""
         check_input(x, self.patch_embed.proj.in_channels, 3)
-        self._inspect(x)
+        if self.input_range is not None and not (self._inspected or torch.compiler.is_compiling() or x.is_meta):
+            self._inspected = True
+            warn_of_range(x, self.input_range)
         if self.tokens == 'uniform':
             frames = uniform_frames(x.shape[2], -(-x.shape[2] // self.tubelet_size[0]))
             images = x[:, :, frames].transpose(1, 2)
             patches = self.patch_embed(images.flatten(0, 1)).unflatten(0, images.shape[:2])
         else:
-            patches = self.patch_embed(x)
+            patches = self.patch_embed(whole_tubelets(x, self.tubelet_size[0]))
         t, h, w = patches.shape[1:4]
         patches = patches.flatten(2, 3) + self._space_time_table((t, h, w))
         if self.attention == 'spacetime':
@@ -200,16 +202,15 @@ class ViViT(Backbone):
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
         x, grid = self.embed(x)
         outputs = []
-        for stage in range(self.out_indices[-1] + 1):
+        blocks = [*self.blocks, *self.temporal_blocks]
+        for stage, block in enumerate(blocks[: self.out_indices[-1] + 1]):
             if stage == self.depth:
                 x = self._enter_temporal(x)
-            x = self._run(self._block(stage), x, stage, 0)
+            class_only = self.pool == 'cls' and stage in (self.depth - 1, self.out_indices[-1])
+            x = self._run(block, x, stage, 0, class_only)
             if stage in self.out_indices:
                 outputs.append(self._pool(x, self.get_submodule(self._norm_name(stage)), grid))
         return self._pack(outputs)
-
-    def _block(self, stage: int) -> nn.Module:
-        return self.blocks[stage] if stage < self.depth else self.temporal_blocks[stage - self.depth]
 
     def _pool(self, x: Tensor, norm: nn.Module, grid: tuple[int, int, int]) -> Tensor:
         """The output of tokens (B, G, N, C) after a block."""
@@ -217,15 +218,6 @@ class ViViT(Backbone):
             return norm(x[:, :, 0]).mean(1)
         x = norm(x[:, :, self.prefix :])
         return x.mean((1, 2)) if self.pool == 'mean' else x.reshape(len(x), *grid, -1).movedim(-1, 1).contiguous()
-
-    def _inspect(self, x: Tensor) -> None:
-        if torch.compiler.is_compiling() or x.is_meta:
-            return
-        if self.tokens == 'tubelet':
-            warn_of_remainder(x.shape[2], self.tubelet_size[0])
-        if self.input_range is not None and not self._inspected:
-            warn_of_range(x, self.input_range)
-        self._inspected = True
 
     def stage_modules(self) -> list[list[nn.Module]]:
         stages: list[list[nn.Module]] = [[block] for block in self.blocks]

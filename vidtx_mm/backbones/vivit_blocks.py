@@ -28,8 +28,16 @@ class EncoderBlock(nn.Module):
     def attend(self, x: Tensor) -> Tensor:
         return self.attn(self.norm1(x).flatten(0, 1)).view(x.shape)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.drop_path(self.attend(x))
+    def attend_class(self, x: Tensor) -> Tensor:
+        """The (B, G, 1, C) that :meth:`attend` gives the first token of each group."""
+        return self.attn.first(self.norm1(x).flatten(0, 1)).unflatten(0, x.shape[:2])
+
+    def forward(self, x: Tensor, class_only: bool = False) -> Tensor:
+        """With ``class_only``, return the first token of each group, and compute no more than it needs."""
+        if class_only:
+            x = x[:, :, :1] + self.drop_path(self.attend_class(x))
+        else:
+            x = x + self.drop_path(self.attend(x))
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
@@ -57,7 +65,7 @@ class SelfAttentionBlock(EncoderBlock):
         places = self.temporal_norm1(x.transpose(1, 2))
         return self.temporal_attn(places.flatten(0, 1)).view(places.shape).transpose(1, 2)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, class_only: bool = False) -> Tensor:
         for axis in self.order:
             x = x + self.drop_path(self.attend(x) if axis == 'space' else self.attend_over_time(x))
         return x + self.drop_path(self.mlp(self.norm2(x)))

@@ -17,13 +17,18 @@ def uniform_frames(frames: int, count: int) -> list[int]:
     return [min(round(index * frames / (count + 1)), frames - 1) for index in range(1, count + 1)]
 
 
-def warn_of_remainder(frames: int, tubelet: int) -> None:
-    if frames % tubelet:
+def whole_tubelets(x: Tensor, frames: int) -> Tensor:
+    """Repeat the last frame of a clip (B, C, T, H, W) until tubelets of so many ``frames`` fill it, with a warning."""
+    rest = -x.shape[2] % frames
+    if not rest:
+        return x
+    if not torch.compiler.is_compiling():
         warnings.warn(
-            f'ViViT: a clip of {frames} frames is no whole number of tubelets of {tubelet} frames: its end is filled '
-            f'with zeros. Sample clips whose length (clip_len) {tubelet} divides',
+            f'ViViT: a clip of {x.shape[2]} frames is no whole number of tubelets of {frames} frames: its last frame '
+            f'is repeated. Sample clips whose length (clip_len) {frames} divides',
             stacklevel=4,
         )
+    return torch.cat([x, x[:, :, -1:].expand(-1, -1, rest, -1, -1)], 2)
 
 
 def warn_of_range(x: Tensor, expected: Sequence[float]) -> None:

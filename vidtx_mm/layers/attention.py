@@ -3,6 +3,9 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+# From this many tokens on, a CPU is faster with the keys and values of a head in one piece, which it reads many times.
+LONG = 1024
+
 
 class Attention(nn.Module):
     """Multi-head attention on a batch of token groups, computed by ``scaled_dot_product_attention``.
@@ -31,4 +34,16 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Let the N tokens of each group in (G, N, C) attend to one another."""
-        return self.join_heads(F.scaled_dot_product_attention(*self.split_heads(x)))
+        q, k, v = self.split_heads(x)
+        if x.device.type == 'cpu' and x.shape[1] >= LONG:
+            k, v = k.contiguous(), v.contiguous()
+        return self.join_heads(F.scaled_dot_product_attention(q, k, v))
+
+    def first(self, x: Tensor) -> Tensor:
+        """The (G, 1, C) that :meth:`forward` gives the first token of each group, without computing the others."""
+        groups, tokens, dim = x.shape
+        bias = (None, None) if self.qkv.bias is None else self.qkv.bias.split((dim, 2 * dim))
+        query, key_value = self.qkv.weight.split((dim, 2 * dim))
+        q = F.linear(x[:, :1], query, bias[0]).view(groups, 1, self.num_heads, -1).transpose(1, 2)
+        kv = F.linear(x, key_value, bias[1]).view(groups, tokens, 2, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        return self.join_heads(F.scaled_dot_product_attention(q, *kv.unbind(0)))
