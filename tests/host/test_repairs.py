@@ -1,20 +1,13 @@
 """Each repair against the packages as they come from the registry: fails with the repair off, works with it on."""
 
-import logging
-import pickle
 import re
 import socket
 import subprocess
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-import torch
-from mmengine.logging import HistoryBuffer
 
 from vidtx_mm.compat import REPAIRS, switched_off
 
@@ -220,56 +213,6 @@ def test_nccl_without_cuda_names_the_remedy(run_python: RunPython, tmp_path: Pat
     code = "import vidtx_mm; from mmengine.dist import init_dist; init_dist('pytorch', backend='nccl')"
     done = run_python(['-c', code], tmp_path, CASES['ddp_init'].env | {'MASTER_PORT': free_port()})
     assert 'env_cfg.dist_cfg.backend=gloo' in done.stdout
-
-
-# -- the protection stays on ------------------------------------------------------------------------
-
-
-class Reduced:
-    """Pickles into a call of ``function(*args)``."""
-
-    def __init__(self, function: Any, *args: Any) -> None:
-        self.call = function, args
-
-    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
-        return self.call
-
-
-@pytest.mark.parametrize(
-    'payload',
-    [
-        Reduced(print, 'ran'),
-        Reduced(eval, "print('ran')"),
-        Reduced(getattr, HistoryBuffer, '__init__'),
-        Reduced(getattr, Reduced(getattr, HistoryBuffer, '__init__'), '__globals__'),
-        Reduced(getattr, np.ndarray, 'tofile'),
-        Reduced(logging.FileHandler, 'ran.log'),
-    ],
-    ids=['print', 'eval', 'getattr of a dunder', 'getattr of globals', 'getattr of numpy', 'file'],
-)
-def test_hostile_checkpoints_are_still_refused(
-    payload: Reduced, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    torch.save({'state_dict': payload}, tmp_path / 'hostile.pth')
-    capsys.readouterr()
-    with pytest.raises(pickle.UnpicklingError):
-        torch.load(tmp_path / 'hostile.pth', weights_only=True)
-    assert 'ran' not in capsys.readouterr().out
-
-
-@pytest.mark.parametrize('home', ['numpy.core', 'numpy._core'])
-@pytest.mark.parametrize('value', [np.float64(2.5), np.arange(3, dtype='i4'), np.array([True]), np.float32([[1, 2]])])
-def test_arrays_written_by_either_numpy_load(home: str, value: Any, tmp_path: Path) -> None:
-    torch.save({'best_score': value}, tmp_path / 'here.pth')
-    with zipfile.ZipFile(tmp_path / 'here.pth') as here, zipfile.ZipFile(tmp_path / 'there.pth', 'w') as there:
-        for name in here.namelist():
-            content = here.read(name)
-            if name.endswith('data.pkl'):
-                content = re.sub(rb'numpy\._?core\.multiarray', f'{home}.multiarray'.encode(), content)
-                assert f'{home}.multiarray'.encode() in content
-            there.writestr(name, content)
-    loaded = torch.load(tmp_path / 'there.pth', weights_only=True)['best_score']
-    np.testing.assert_array_equal(loaded, value, strict=True)
 
 
 def test_table_is_documented() -> None:
