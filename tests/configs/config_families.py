@@ -133,12 +133,118 @@ SWIN = Family(
     },
 )
 
-FAMILIES = {'swin3d': SWIN}
+UNIFORMER_FIT = ('checkpoint', '*.checkpoint', '*.drop_path_rate', 'lr', '*.lr', 'batch_size', '*.batch_size')
+UNIFORMER_STEP = (*UNIFORMER_FIT, 'auto_scale_lr.base_batch_size', 'param_scheduler')
+
+
+def uniformer_size(depths: list[int], embed_dims: list[int], head_dim: int, mlp_ratio: int, *touches: str) -> Word:
+    arch = dict(depths=depths, embed_dims=embed_dims, head_dim=head_dim, mlp_ratio=mlp_ratio)
+    head = {'model.cls_head.in_channels': embed_dims[-1]}
+    facts = {**{f'model.backbone.arch.{key}': value for key, value in arch.items()}, **head}
+    return Word(facts, (*UNIFORMER_STEP, *touches))
+
+
+def uniformer_clips(frames: int, rate: int | None = None) -> Word:
+    """Clips of so many frames, ``rate`` apart; the sampling stands first but one in every pipeline."""
+
+    def sampled(pipeline: list[dict[str, Any]]) -> bool:
+        return (pipeline[1]['clip_len'], pipeline[1].get('frame_interval')) == (frames, rate)
+
+    facts = {f'{loader}.dataset.pipeline': sampled for loader in DATALOADERS}
+    return Word(facts, (*UNIFORMER_STEP, '*pipeline', 'epochs', '*.max_epochs'))
+
+
+UNIFORMER_S_K400 = 'uniformer-small_imagenet1k-pre_16x4x1_kinetics400-rgb_20221219-c630a037.pth'
+UNIFORMER_B_K400 = 'uniformer-base_imagenet1k-pre_16x4x1_kinetics400-rgb_20221219-157c2e66.pth'
+UNIFORMER_SS = (*PROTOCOL, *UNIFORMER_STEP, 'model.backbone.init_cfg.*', 'model.data_preprocessor.*', 'test_pipeline')
+UNIFORMER_DIMS = [64, 128, 320, 512]
+UNIFORMER = Family(
+    backbone='vidtx_mm.VideoUniFormer',
+    words={
+        's': uniformer_size([3, 4, 8, 3], UNIFORMER_DIMS, 64, 4),
+        'b': uniformer_size([5, 8, 20, 7], UNIFORMER_DIMS, 64, 4),
+        '8x8': uniformer_clips(8, 8),
+        '16x8': uniformer_clips(16, 8),
+        '32x4': uniformer_clips(32, 4),
+        '32': uniformer_clips(32),
+        'k400': Word({}, ('model.data_preprocessor.*',)),
+        'k600': Word({}, (*UNIFORMER_STEP, 'model.data_preprocessor.*')),
+        'ssv1': Word({'model.data_preprocessor.to_rgb': True}, UNIFORMER_SS),
+        'ssv2': Word({'model.data_preprocessor.to_rgb': True}, UNIFORMER_SS),
+    },
+    published={
+        **{
+            f'uniformer_{name}_k400': Published(parameters, gmacs, f'uniformer_{size}_in1k.pth')
+            for name, parameters, gmacs, size in (
+                ('s', 21_400_400, 41.66, 'small'),
+                ('s_8x8', 21_400_400, 17.57, 'small'),
+                ('s_16x8', 21_400_400, 41.66, 'small'),
+                ('s_32x4', 21_400_400, 109.45, 'small'),
+                ('b', 49_813_200, 96.55, 'base'),
+                ('b_8x8', 49_813_200, 40.13, 'base'),
+                ('b_16x8', 49_813_200, 96.55, 'base'),
+                ('b_32x4', 49_813_200, 258.25, 'base'),
+            )
+        },
+        **{
+            f'uniformer_{name}_k600': Published(parameters, gmacs, f'uniformer_{size}_in1k.pth')
+            for name, parameters, gmacs, size in (
+                ('s', 21_503_000, 41.66, 'small'),
+                ('s_16x8', 21_503_000, 41.66, 'small'),
+                ('b', 49_915_800, 96.55, 'base'),
+                ('b_16x8', 49_915_800, 96.55, 'base'),
+                ('b_32x4', 49_915_800, 258.25, 'base'),
+            )
+        },
+        **{
+            f'uniformer_{name}_{data}': Published(parameters, gmacs, checkpoint)
+            for data in ('ssv1', 'ssv2')
+            for name, parameters, gmacs, checkpoint in (
+                ('s', 21_284_462, 41.66, UNIFORMER_S_K400),
+                ('s_32', 21_284_462, 109.45, UNIFORMER_S_K400),
+                ('b', 49_697_262, 96.55, UNIFORMER_B_K400),
+                ('b_32', 49_697_262, 258.25, UNIFORMER_B_K400),
+            )
+        },
+    },
+    reduction={
+        'model.backbone.arch': dict(depths=[1, 1, 1, 1], embed_dims=[8, 8, 16, 16], head_dim=8, mlp_ratio=2),
+        'model.cls_head.in_channels': 16,
+        'model.backbone.drop_path_rate': 0.0,
+        'model.data_preprocessor.blending.augments.0.num_classes': 6,
+        'model.data_preprocessor.blending.augments.1.num_classes': 6,
+    },
+)
+
+# The light models have a class of their own, two classifiers, and other sizes of clips in one name.
+UNIFORMER_LIGHT = Family(
+    backbone='vidtx_mm.VideoUniFormerLight',
+    words={
+        'xxs': uniformer_size([2, 5, 8, 2], [56, 112, 224, 448], 28, 3, '*pipeline', '*.weight_decay'),
+        'xs': uniformer_size([3, 5, 9, 3], [64, 128, 256, 512], 32, 3, '*pipeline', '*.weight_decay'),
+    },
+    published={
+        'uniformer_xxs_k400': Published(9_833_896, 6.9, 'uniformer_xxs_160_in1k.pth'),
+        'uniformer_xs_k400': Published(16_099_552, None, 'uniformer_xs_192_in1k.pth'),  # 34.2 published, 33.8 counted
+    },
+    reduction={
+        **UNIFORMER.reduction,
+        'model.backbone.arch': dict(depths=[1, 1, 2, 1], embed_dims=[8, 8, 16, 16], head_dim=8, mlp_ratio=2),
+    },
+)
+
+FAMILIES = {
+    'swin3d': SWIN,
+    'uniformer': UNIFORMER,
+    'uniformer_xxs': UNIFORMER_LIGHT,
+    'uniformer_xs': UNIFORMER_LIGHT,
+}
 
 
 def family(name: str) -> Family:
     """The family of a config; a name that begins with none is a mistake in the name or a missing row here."""
-    return FAMILIES[name.split('_')[0]]
+    first, second, *_ = name.split('_')
+    return FAMILIES.get(f'{first}_{second}') or FAMILIES[first]
 
 
 def words(name: str) -> list[Word]:

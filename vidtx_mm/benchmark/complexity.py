@@ -30,7 +30,7 @@ def count(model: nn.Module, shape: Shape, call: Callable[[nn.Module, Tensor], An
     On the meta device PyTorch takes the plain path of attention, whose two products are counted whatever fused
     kernel a real device would use.
     """
-    model.eval()
+    model.eval().requires_grad_(False)  # the counter's hooks stumble over gradients of views
     clips = torch.empty(shape, device='meta')
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(clips) if call is None else call(model, clips)
@@ -43,9 +43,13 @@ def count_config(cfg: Config, shape: Shape | None = None) -> Complexity:
 
 
 def build_on_meta(cfg: Config) -> nn.Module:
-    """The config's model without memory for its weights, built under the config's own default scope."""
+    """The config's model without memory for its weights, built under the config's own default scope.
+
+    The preprocessor is left out: it has no weights, and MixUp's distribution does not build on the meta device.
+    """
+    model = {**cfg.model, 'data_preprocessor': None}
     with DefaultScope.overwrite_default_scope(cfg.default_scope), torch.device('meta'):
-        return MODELS.build(cfg.model)
+        return MODELS.build(model)
 
 
 def view_shape(cfg: Config) -> Shape:

@@ -1,0 +1,167 @@
+"""UniFormer-S on Kinetics-400, 8 frames 8 apart, from ImageNet-1K weights.
+
+Recipe: github.com/Sense-X/UniFormer, video_classification/exp/uniformer_s8x8_k400
+Published: top-1 78.4 with 4 x 1 views; 21.4M parameters, 17.6G multiply-adds a view
+    (the README there; multiply-adds counted by tools/complexity.py).
+Command: mim train mmaction uniformer_s_8x8_k400.py --launcher pytorch --gpus 8 --amp
+    One GPU: mim train mmaction uniformer_s_8x8_k400.py --amp --cfg-options optim_wrapper.accumulative_counts=8
+    No GPU: leave out --amp.  Without the file of weights: --cfg-options model.backbone.init_cfg=None
+"""
+
+_base_ = 'mmaction::_base_/default_runtime.py'
+custom_imports = dict(imports=['vidtx_mm'], allow_failed_imports=False)
+
+# What you will want to change.
+data_root = 'data/kinetics400/videos_train'
+data_root_val = 'data/kinetics400/videos_val'
+ann_file_train = 'data/kinetics400/kinetics400_train_list_videos.txt'  # lines: video class
+ann_file_val = 'data/kinetics400/kinetics400_val_list_videos.txt'
+ann_file_test = ann_file_val
+num_classes = 400
+batch_size = 16  # videos of each GPU, each of them twice; a step takes 128 videos in all
+num_workers = 8
+lr = 4e-4  # for 128 videos a step
+epochs = 100
+checkpoint = 'https://huggingface.co/Sense-X/uniformer_image/resolve/main/uniformer_small_in1k.pth'
+
+mean = [114.75, 114.75, 114.75]
+std = [57.375, 57.375, 57.375]
+
+model = dict(
+    type='Recognizer3D',
+    backbone=dict(
+        type='vidtx_mm.VideoUniFormer',
+        arch=dict(depths=[3, 4, 8, 3], embed_dims=[64, 128, 320, 512], head_dim=64, mlp_ratio=4),
+        drop_path_rate=0.1,
+        init_cfg=dict(type='vidtx_mm.FromPretrained', checkpoint=checkpoint, inflate='mean'),
+    ),
+    cls_head=dict(
+        type='vidtx_mm.VideoClsHead',
+        in_channels=512,
+        num_classes=num_classes,
+        pool='avg',
+        dropout_ratio=0.0,
+        label_smooth_eps=0.1,
+        average_clips='score',
+    ),
+    data_preprocessor=dict(
+        type='ActionDataPreprocessor',
+        mean=mean,
+        std=std,
+        format_shape='NCTHW',
+        blending=dict(
+            type='RandomBatchAugment',
+            probs=[0.5, 0.5],
+            augments=[
+                dict(type='MixupBlending', alpha=0.8, num_classes=num_classes),
+                dict(type='CutmixBlending', alpha=1.0, num_classes=num_classes),
+            ],
+        ),
+    ),
+)
+
+train_pipeline = [
+    dict(type='DecordInit'),
+    dict(type='vidtx_mm.SampleClips', protocol='uniformer', clip_len=8, frame_interval=8),
+    dict(type='DecordDecode'),
+    dict(type='Resize', scale=(-1, 320)),
+    dict(type='vidtx_mm.RandAugment', policy='increasing', magnitude=7, num_ops=4, magnitude_std=0.5),
+    dict(type='RandomResizedCrop'),
+    dict(type='Resize', scale=(224, 224), keep_ratio=False),
+    dict(type='Flip', flip_ratio=0.5),
+    dict(type='vidtx_mm.NormalizedErasing', mean=mean, std=std, erase_prob=0.25, mode='rand'),
+    dict(type='FormatShape', input_format='NCTHW'),
+    dict(type='PackActionInputs'),
+]
+val_pipeline = [
+    dict(type='DecordInit'),
+    dict(type='vidtx_mm.SampleClips', protocol='uniformer', clip_len=8, frame_interval=8, test_mode=True),
+    dict(type='DecordDecode'),
+    dict(type='Resize', scale=(-1, 224)),
+    dict(type='vidtx_mm.UniformCrop', crop_size=224, num_crops=1),
+    dict(type='FormatShape', input_format='NCTHW'),
+    dict(type='PackActionInputs'),
+]
+test_pipeline = [  # 4 x 1 views
+    dict(type='DecordInit'),
+    dict(type='vidtx_mm.SampleClips', protocol='uniformer', clip_len=8, frame_interval=8, num_clips=4, test_mode=True),
+    dict(type='DecordDecode'),
+    dict(type='Resize', scale=(-1, 224)),
+    dict(type='vidtx_mm.UniformCrop', crop_size=224, num_crops=1),
+    dict(type='FormatShape', input_format='NCTHW'),
+    dict(type='PackActionInputs'),
+]
+
+train_dataloader = dict(
+    batch_size=batch_size,
+    num_workers=num_workers,
+    persistent_workers=num_workers > 0,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    collate_fn=dict(type='repeat_pseudo_collate'),
+    dataset=dict(
+        type='vidtx_mm.VideoListDataset',
+        ann_file=ann_file_train,
+        data_prefix=dict(video=data_root),
+        num_classes=num_classes,
+        num_repeats=2,
+        pipeline=train_pipeline,
+    ),
+)
+val_dataloader = dict(
+    batch_size=batch_size,
+    num_workers=num_workers,
+    persistent_workers=num_workers > 0,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='vidtx_mm.VideoListDataset',
+        ann_file=ann_file_val,
+        data_prefix=dict(video=data_root_val),
+        num_classes=num_classes,
+        pipeline=val_pipeline,
+        test_mode=True,
+    ),
+)
+test_dataloader = dict(
+    batch_size=1,  # 4 views; if they need too much memory: model.test_cfg.max_testing_views=2
+    num_workers=num_workers,
+    persistent_workers=num_workers > 0,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='vidtx_mm.VideoListDataset',
+        ann_file=ann_file_test,
+        data_prefix=dict(video=data_root_val),
+        num_classes=num_classes,
+        pipeline=test_pipeline,
+        test_mode=True,
+    ),
+)
+val_evaluator = dict(type='AccMetric')
+test_evaluator = val_evaluator
+
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=epochs, val_begin=1, val_interval=1)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+
+optim_wrapper = dict(
+    type='OptimWrapper',  # --amp makes it mixed precision
+    constructor='vidtx_mm.TransformerOptimConstructor',
+    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, flat_decay_mult=0.0),
+    optimizer=dict(type='AdamW', lr=lr, betas=(0.9, 0.999), weight_decay=0.05),
+    clip_grad=dict(max_norm=20),
+)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-6 / lr, by_epoch=True, begin=0, end=10, convert_to_iter_based=True),
+    dict(
+        type='CosineAnnealingLR',
+        T_max=epochs - 10,
+        eta_min=1e-6,
+        by_epoch=True,
+        begin=10,
+        end=epochs,
+        convert_to_iter_based=True,
+    ),
+]
+auto_scale_lr = dict(enable=False, base_batch_size=128)  # --auto-scale-lr counts GPUs x batch_size, not accumulation
+
+default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=3, save_best='auto'), logger=dict(interval=100))
+custom_hooks = [dict(type='vidtx_mm.WeightInflationHook')]
