@@ -178,13 +178,23 @@ def test_drop_path_drops_groups():
 
 
 def test_pools():
-    model, x = build(pool='none'), torch.randn(2, 3, 3, 16, 24)
-    maps = model(x)
+    x = torch.randn(2, 3, 3, 16, 24)
+    maps = build(pool='none')(x)
     assert maps.shape == (2, 16, 3, 4, 6) and maps.is_contiguous()
-    model.pool = 'mean'
-    torch.testing.assert_close(model(x), maps.mean((2, 3, 4)))
-    model.pool = 'cls'
-    assert model(x).shape == (2, 16)
+    torch.testing.assert_close(build(pool='mean')(x), maps.mean((2, 3, 4)))
+    assert build(pool='cls')(x).shape == (2, 16)
+
+
+@pytest.mark.parametrize('attention', SCHEMES)
+def test_the_class_token_alone_is_the_same(attention):
+    """The last block leaves out what the class token does not need, in training too, where groups are dropped."""
+    block = build(attention=attention, drop_path_rate=0.5).double().blocks[1].train()
+    grid = (1 if attention == 'space' else 3, 4, 5)
+    x = torch.randn(2, 1 + 20 * grid[0], 16, dtype=torch.float64)
+    torch.manual_seed(1)
+    expected = block(x, grid)[:, :1]
+    torch.manual_seed(1)
+    torch.testing.assert_close(block(x, grid, class_only=True), expected)
 
 
 def test_space_averages_frames_before_the_norm():

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from vidtx_mm.layers import (
     Attention,
     DropPath,
+    Mlp,
     PatchMerging,
     Tokenizer,
     drop_path_rates,
@@ -99,3 +100,19 @@ def test_table_errors():
         resize_space_table(torch.zeros(1, 6, 1), (2, 2), (4, 4))
     with pytest.raises(ValueError, match="table_resize='area'"):
         resize_time_table(torch.zeros(1, 6, 1), 3, 'area')
+
+
+def test_mlp_computes_in_parts_without_gradients():
+    """Inference on a CPU takes tokens piece by piece: the same result, and no hidden layer of the whole."""
+    torch.manual_seed(0)
+    layer, x = Mlp(8, 2**18), torch.randn(2, 9, 8)
+    expected = layer(x)
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x), expected)
+
+
+def test_first_token_of_attention():
+    torch.manual_seed(0)
+    for qkv_bias in (True, False):
+        layer, x = Attention(8, 2, qkv_bias), torch.randn(3, 5, 8)
+        torch.testing.assert_close(layer.first(x), layer(x)[:, :1])

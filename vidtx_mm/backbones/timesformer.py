@@ -71,7 +71,7 @@ class VideoTimeSformer(Backbone):
         settings = resolve_arch(arch, ARCHS)
         dim, depth, num_heads = settings['embed_dims'], settings['depth'], settings['num_heads']
         self.attention = choose('attention', attention, list(SCHEMES))
-        choose('order', order, ORDERS)
+        self.order = choose('order', order, ORDERS)
         if order != 'time-first' and attention != 'divided':
             raise ValueError(f"order={order!r} belongs to attention='divided', not to {attention!r}: leave it out")
         self.table_resize = choose('table_resize', table_resize, list(SPACE_MODES))
@@ -127,9 +127,12 @@ class VideoTimeSformer(Backbone):
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
         clip = (len(x), x.shape[2])
         tokens, grid = self.embed(x)
+        # In the other orders, the last class token does not depend on the attention over time of its block, which has to
+        # get gradients all the same.
+        class_only = self.pool == 'cls' and self.order == 'time-first'
         outputs = []
         for index, block in enumerate(self.blocks[: self.out_indices[-1] + 1]):
-            tokens = self._run(block, tokens, index, 0, grid)
+            tokens = self._run(block, tokens, index, 0, grid, class_only and index == self.out_indices[-1])
             if index in self.out_indices:
                 outputs.append(self._pool(tokens, getattr(self, self._norm_name(index)), (*clip, *grid[1:])))
         return self._pack(outputs)

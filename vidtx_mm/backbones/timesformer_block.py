@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -92,33 +93,46 @@ class TimeSformerBlock(nn.Module):
         residual = self.drop_path(getattr(self, f'{name}_attn')(tokens))
         return partition.merge(getattr(self, f'{name}_fc')(residual), layout)
 
-    def attend(self, cls: Tensor, patches: Tensor) -> tuple[Tensor, Tensor]:
-        """The residuals of the class token (B, 1, C), averaged over the groups, and of the patches (B, T, H, W, C)."""
-        class_residuals, patch_residuals = [], []
-        cls, shape = self.norm1(cls), patches.shape
+    def groups(self, cls: Tensor, patches: Tensor) -> list[tuple[Tensor, Any]]:
+        """The normed (G, 1 + N, C) groups that hold the class token (B, 1, C) each, and their layouts."""
+        cls = self.norm1(cls)
+        groups = []
         for lattice in split_lattices(self.norm1(patches), self.scheme.stride):
             tokens, layout = self.scheme.partition.split(lattice)
             repeated = cls.expand(-1, len(tokens) // len(cls), -1).reshape(-1, 1, cls.shape[-1])
-            residual = self.drop_path(self.attn(torch.cat([repeated, tokens], 1)))
+            groups.append((torch.cat([repeated, tokens], 1), layout))
+        return groups
+
+    def attend(self, cls: Tensor, patches: Tensor) -> tuple[Tensor, Tensor]:
+        """The residuals of the class token (B, 1, C), averaged over the groups, and of the patches (B, T, H, W, C)."""
+        class_residuals, patch_residuals = [], []
+        for tokens, layout in self.groups(cls, patches):
+            residual = self.drop_path(self.attn(tokens))
             class_residuals.append(residual[:, 0].unflatten(0, (len(cls), -1)))
             patch_residuals.append(self.scheme.partition.merge(residual[:, 1:], layout))
         averaged = torch.cat(class_residuals, 1).mean(1, keepdim=True)
-        return averaged, merge_lattices(patch_residuals, shape, self.scheme.stride)
+        return averaged, merge_lattices(patch_residuals, patches.shape, self.scheme.stride)
 
-    def forward(self, x: Tensor, grid: tuple[int, int, int]) -> Tensor:
+    def attend_class(self, cls: Tensor, patches: Tensor) -> Tensor:
+        """The first result of :meth:`attend`, without computing the second."""
+        residuals = [self.drop_path(self.attn.first(tokens)) for tokens, _ in self.groups(cls, patches)]
+        return torch.cat([r.unflatten(0, (len(cls), -1)) for r in residuals], 1).mean(1)
+
+    def forward(self, x: Tensor, grid: tuple[int, int, int], class_only: bool = False) -> Tensor:
+        """With ``class_only``, return the class token alone, (B, 1, C), and compute no more than it needs."""
         cls, patches = x[:, :1], x[:, 1:].unflatten(1, grid)
-        if self.order == 'space-first':
-            class_residual, residual = self.attend(cls, patches)
-            patches = patches + residual
+        if self.order == 'time-first':
             for name in self.scheme.added:
                 patches = patches + self.attend_added(name, patches)
-        elif self.order == 'parallel':
-            class_residual, residual = self.attend(cls, patches)
-            patches = patches + sum((self.attend_added(name, patches) for name in self.scheme.added), residual)
+        if class_only:
+            x = cls + self.attend_class(cls, patches)
         else:
-            for name in self.scheme.added:
-                patches = patches + self.attend_added(name, patches)
             class_residual, residual = self.attend(cls, patches)
+            if self.order == 'parallel':
+                residual = sum((self.attend_added(name, patches) for name in self.scheme.added), residual)
             patches = patches + residual
-        x = torch.cat([cls + class_residual, patches.flatten(1, 3)], 1)
+            if self.order == 'space-first':
+                for name in self.scheme.added:
+                    patches = patches + self.attend_added(name, patches)
+            x = torch.cat([cls + class_residual, patches.flatten(1, 3)], 1)
         return x + self.drop_path(self.mlp(self.norm2(x)))
