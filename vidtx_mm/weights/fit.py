@@ -51,6 +51,9 @@ def fit_backbone(wanted: Shapes, job: Job, family: Family, report: LoadReport, m
     fitted: dict[str, Tensor] = {}
     used = set()
     for key, shape in wanted.items():
+        if re.fullmatch(job.fresh, key):
+            report.add(key, 'left at init', f'fresh={job.fresh!r}')
+            continue
         name = _origin(key, job, family)
         if name is None:
             fresh = _first(family.fresh, key)
@@ -80,7 +83,9 @@ def fit_backbone(wanted: Shapes, job: Job, family: Family, report: LoadReport, m
         if name in used or name in wanted:
             continue
         surplus = _first(family.surplus, name)
-        if any(re.fullmatch(pattern, name) for pattern in family.derived):
+        if re.fullmatch(job.fresh, name):
+            report.add(name, 'dropped', f'fresh={job.fresh!r}')
+        elif any(re.fullmatch(pattern, name) for pattern in family.derived):
             report.add(name, 'dropped', 'computed by the model')
         elif surplus is not None and (job.images or not surplus.images_only):
             report.add(name, 'dropped', surplus.reason)

@@ -33,7 +33,7 @@ class WeightInflationHook(Hook):
     ``pretrained_report.txt`` in the work dir. A checkpoint to resume must have exactly the model's keys and shapes.
 
     Args:
-        options: ``source``, ``inflate``, ``head``, ``table_resize`` of :func:`vidtx_mm.weights.load_pretrained`.
+        options: further arguments of :func:`vidtx_mm.weights.load_pretrained`.
     """
 
     priority = 'VERY_HIGH'

@@ -21,7 +21,7 @@ class FromPretrained:
 
     Args:
         checkpoint: a path or a web address.
-        options: ``source``, ``inflate``, ``head``, ``table_resize`` of :func:`vidtx_mm.weights.load_pretrained`.
+        options: further arguments of :func:`vidtx_mm.weights.load_pretrained`.
     """
 
     def __init__(self, checkpoint: str, **options: Any) -> None:

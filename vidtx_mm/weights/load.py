@@ -1,5 +1,6 @@
 """The entrance: a checkpoint of any known source becomes a model's state dict, strictly, with a report."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ def load_pretrained(
     head: str = 'auto',
     class_order: str = 'auto',
     table_resize: str = 'bicubic',
+    fresh: str = '',
 ) -> LoadReport:
     """Load a checkpoint of any known source into a backbone, or into a model that has one as ``.backbone``.
 
@@ -42,6 +44,8 @@ def load_pretrained(
             to that of MMAction2's lists; 'as_is' keeps the file's order; 'auto' knows what the source publishes.
         table_resize: 'bicubic' or 'nearest', for position and bias tables of another size in space; 'flat-nearest', for
             position tables, is the rule of the official TimeSformer's loader, which mixes up rows and columns.
+        fresh: pattern (a regular expression, of whole names) of the backbone's parameters that stay at init, whatever
+            the file holds.
 
     Returns:
         The report of what was done with every tensor.
@@ -49,7 +53,7 @@ def load_pretrained(
     Raises:
         CheckpointError: if anything is unknown, missing or of another shape; the model is then unchanged.
     """
-    options = Options(source, inflate, head, class_order, table_resize)
+    options = Options(source, inflate, head, class_order, table_resize, fresh)
     state_dict, report = adapt(open_checkpoint(path_or_dict), model, options)
     model = unwrapped(model)
     model.load_state_dict({**model.state_dict(), **state_dict})
@@ -75,9 +79,11 @@ def adapt(opened: Opened, model: nn.Module, options: Options | None = None) -> t
     prefix = '' if bare else PREFIX
     body, head = split({(PREFIX if bare else '') + key: value.shape for key, value in model.state_dict().items()})
     try:
+        if options.fresh and not any(re.fullmatch(options.fresh, key) for key in body):
+            raise CheckpointError(f'fresh={options.fresh!r} is the whole name of no parameter; they are {listed(body)}')
         found = choose_source(opened, body, backbone, options)
         _check_family(found, family, backbone)
-        _check_attributes(found, opened.tensors, backbone)
+        _check_attributes(found, opened.tensors, backbone, options.fresh)
         file = canonical(opened.tensors, found)
     except CheckpointError as error:
         raise CheckpointError(f'{opened.name} into {type(backbone).__name__}: {error}') from error
@@ -86,7 +92,7 @@ def adapt(opened: Opened, model: nn.Module, options: Options | None = None) -> t
     file_body, file_head = split(file.tensors)
     file_head, remark = in_order(file_head, found, options.class_order)
     images = found.ndim < getattr(backbone, 'ndim', 3)
-    job = Job(file_body, backbone, options.inflate or family.inflate, options.table_resize, images)
+    job = Job(file_body, backbone, options.inflate or family.inflate, options.table_resize, images, options.fresh)
     misfits = Misfits()
     state_dict = {prefix + key: tensor for key, tensor in fit_backbone(body, job, family, report, misfits).items()}
     body_entries, report.entries = _named(report.entries, file.renamed, PREFIX, prefix), []
@@ -181,8 +187,9 @@ def _check_family(source: Source, family: Family, backbone: nn.Module) -> None:
         )
 
 
-def _check_attributes(source: Source, tensors: Mapping[str, Tensor], backbone: nn.Module) -> None:
+def _check_attributes(source: Source, tensors: Mapping[str, Tensor], backbone: nn.Module, fresh: str) -> None:
     told = source.tells(tensors) if source.tells else {}
+    told = {name: value for name, value in told.items() if not re.fullmatch(fresh, name)}
     wrong = {name: value for name, value in told.items() if getattr(backbone, name) != value}
     if wrong:
         raise CheckpointError(

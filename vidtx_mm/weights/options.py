@@ -22,6 +22,7 @@ class Options:
     head: str = 'auto'
     class_order: str = 'auto'
     table_resize: str = 'bicubic'
+    fresh: str = ''
 
     def __post_init__(self) -> None:
         valid: dict[str, tuple[str | None, ...]] = {

@@ -121,6 +121,7 @@ class Job:
 
     Attributes:
         images: the checkpoint is an image model's, the backbone is for video.
+        fresh: pattern of the backbone's keys that stay at init, whatever the file holds.
     """
 
     tensors: Mapping[str, Tensor]
@@ -128,6 +129,7 @@ class Job:
     inflate: str
     table_resize: str
     images: bool
+    fresh: str
 
 
 class Converted(NamedTuple):

@@ -116,14 +116,11 @@ def _table(key: str, table: Tensor, shape: torch.Size, job: Job) -> Converted:
 def _grid_of_file(cells: int, job: Job) -> tuple[int, int, int]:
     """The (t, h, w) of a table without class token: square in space, or as in the model; of an image, one frame."""
     frames, height, width = job.backbone.table_grid
-    found = set()
     single = job.images or job.backbone.attention == 'factorised_encoder'
-    for count in {1} if single else {frames, cells // (height * width)} - {0}:
-        side = math.isqrt(cells // count)
-        if count * height * width == cells:
-            found.add((count, height, width))
-        elif count * side**2 == cells:
-            found.add((count, side, side))
+    count = 1 if single else frames
+    side = math.isqrt(cells // count)
+    candidates = {(count, side, side), (1 if single else cells // (height * width), height, width)}
+    found = {grid for grid in candidates if math.prod(grid) == cells}
     if len(found) != 1:
         raise CheckpointError(
             f"{cells} positions do not tell the file's grid (the model's is {job.backbone.table_grid}): set num_frames "

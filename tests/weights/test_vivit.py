@@ -1,0 +1,363 @@
+"""ViViT's checkpoints: scenic's flax files, transformers' names, and the start from image ViTs."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from forms import listed
+from test_flax import chunked, write
+from torch import nn
+from vivit_forms import (
+    CLASSES,
+    FACTORISED,
+    ORIGINAL,
+    SCENIC,
+    TINY,
+    flax,
+    image_vit,
+    mmaction_vit,
+    nested,
+    vivit,
+    with_head,
+)
+
+from vidtx_mm.backbones import ViViT
+from vidtx_mm.weights import CheckpointError, load_pretrained, open_checkpoint
+from vidtx_mm.weights.sources import SOURCES, canonical, detect
+from vidtx_mm.weights.sources.flax_vit import flax_attributes
+
+KEYS = Path(__file__).parents[1] / 'goldens' / 'keys'
+LISTS = {
+    'vivit_b16x2_unfactorized_k400_scenic': ('scenic_vivit', dict()),
+    'vivit_b16x2_fe_k400_scenic': ('scenic_vivit', dict(attention='factorised_encoder', temporal_depth=4)),
+    'vivit_b16x2_k400_huggingface': ('huggingface_vivit', dict()),
+}
+ENCODER = dict(attention='factorised_encoder', temporal_depth=3)
+# How scenic names each model: our arguments, and the words of its files.
+MODELS = {
+    'spacetime': (dict(), dict()),
+    'spacetime-mean': (dict(pool='mean'), dict()),
+    'encoder': (ENCODER, dict(spatial='SpatialTransformer')),
+    'encoder-mean': (dict(ENCODER, pool='mean'), dict(spatial='SpatialTransformer')),
+    'average': (dict(ENCODER, temporal_depth=0), dict(spatial='SpatialTransformer')),
+    'self-attention': (dict(attention='factorised_self_attention', pool='mean'), dict(parts=FACTORISED)),
+    'dot-product': (dict(attention='factorised_dot_product', pool='mean'), dict()),
+}
+
+
+class Recognizer(nn.Module):
+    def __init__(self, backbone, mean=127.5):
+        super().__init__()
+        self.backbone = backbone
+        self.cls_head = nn.Module()
+        self.cls_head.fc_cls = nn.Linear(16, CLASSES)
+        self.data_preprocessor = nn.Module()
+        for name in ('mean', 'std'):
+            self.data_preprocessor.register_buffer(name, torch.full((3, 1, 1, 1), mean), persistent=False)
+
+
+def clip(frames=8, side=16, seed=5):
+    return torch.randn(2, 3, frames, side, side, generator=torch.Generator().manual_seed(seed))
+
+
+def tensors(arrays):
+    return {key: torch.from_numpy(value) for key, value in arrays.items()}
+
+
+@pytest.mark.parametrize('name, expected', LISTS.items(), ids=LISTS)
+def test_published_key_lists_are_recognised_and_fully_mapped(name, expected):
+    file = {key: torch.empty(shape, device='meta') for key, shape in listed(KEYS / f'{name}.txt').items()}
+    source = detect(file)
+    assert source.name == expected[0]
+    assert [other.name for other in SOURCES.values() if other.recognises(file)] == [source.name]
+    with torch.device('meta'):
+        model = ViViT(**expected[1])
+    wanted = {f'backbone.{key}': value.shape for key, value in model.state_dict().items()}
+    wanted |= {'cls_head.fc_cls.weight': (400, 768), 'cls_head.fc_cls.bias': (400,)}
+    assert {key: value.shape for key, value in canonical(file, source).tensors.items()} == wanted
+
+
+@pytest.mark.parametrize('ours, theirs', MODELS.values(), ids=MODELS)
+def test_scenic_files(tmp_path, ours, theirs):
+    """A TrainState in msgpack, with an optimiser, chunks and half precision, gives the model that it was written of."""
+    model = vivit(**ours)
+    arrays = flax(with_head(model.state_dict(), 'head'), **theirs)
+    tree = nested(arrays)
+    tree['output_projection']['kernel'] = chunked(arrays['output_projection/kernel'], 7)
+    state = {'optimizer': {'target': tree, 'state': {'step': 3}}, 'global_step': 3, 'rng': np.zeros(2, np.uint32)}
+    path = write(tmp_path / 'checkpoint', state)
+    loaded = Recognizer(ViViT(**{**TINY, **ours}).eval())
+    report = load_pretrained(loaded, path)
+    assert report.source == 'scenic ViViT' and report.coverage == 1 and not report.keys('left at init')
+    assert torch.equal(loaded.backbone(clip()), model(clip()))
+    assert torch.equal(loaded.cls_head.fc_cls.weight, with_head({}, 'head')['head.weight'])
+
+
+@pytest.mark.parametrize('ours, theirs', MODELS.values(), ids=MODELS)
+def test_small_scenic_files_have_the_published_keys(ours, theirs):
+    """What the other tests write is the published form, not what the map happens to accept."""
+    lists = {'SpatialTransformer': 'vivit_b16x2_fe_k400_scenic', None: 'vivit_b16x2_unfactorized_k400_scenic'}
+    published = listed(KEYS / f'{lists[theirs.get("spatial")]}.txt')
+    arch = dict(embed_dims=12, depth=12, num_heads=12)
+    made = flax(with_head(vivit(**ours | dict(arch=arch)).state_dict(), 'head'), **theirs, heads=12)
+    same = {key for key in made if not any(word in key for word in ('encoderblock_', 'Temporal'))}
+    assert same <= set(published) and {key: made[key].ndim for key in same} == {
+        key: len(published[key]) for key in same
+    }
+    if theirs.get('parts') is None:
+        blocks = {key for key in published if 'encoderblock_' in key and 'Temporal' not in key}
+        assert {key for key in made if 'encoderblock_' in key and 'Temporal' not in key} == blocks
+        assert all(made[key].ndim == len(published[key]) for key in blocks)
+
+
+def test_a_file_tells_depth_heads_and_attention():
+    for (ours, theirs), attention in zip(
+        MODELS.values(),
+        ('spacetime', None, *['factorised_encoder'] * 3, 'factorised_self_attention', None),
+        strict=True,
+    ):
+        told = flax_attributes(tensors(flax(vivit(**ours).state_dict(), **theirs)))
+        assert (told['num_heads'], told['depth']) == (2, 2)
+        assert told.get('attention') == attention
+        if attention == 'factorised_encoder':
+            assert told['temporal_depth'] == ours['temporal_depth']
+
+
+def file_of(name):
+    ours, theirs = MODELS[name]
+    return tensors(flax(with_head(vivit(**ours).state_dict(), 'head'), **theirs))
+
+
+SELF = dict(attention='factorised_self_attention', pool='mean')
+REFUSED = {
+    'model 2 into 1': ('encoder', dict(), r"attention='factorised_encoder', temporal_depth=3, but this ViViT has att"),
+    'model 1 into 2': ('spacetime', ENCODER, "with attention='spacetime', but this ViViT has attention='factorised_en"),
+    'model 1 into 4': (
+        'spacetime',
+        dict(attention='factorised_dot_product', pool='mean'),
+        "attention='spacetime', but",
+    ),
+    'model 4 into 3': ('dot-product', SELF, 'in the model, not in the file .12.: blocks.0.temporal_norm1.weight'),
+    'model 3 into 4': ('self-attention', MODELS['dot-product'][0], "with attention='factorised_self_attention', but"),
+    'temporal depth': (
+        'encoder',
+        dict(ENCODER, temporal_depth=4),
+        'temporal_depth=3, but this ViViT has temporal_depth=4',
+    ),
+    'heads': ('spacetime', dict(arch=dict(embed_dims=16, depth=2, num_heads=4)), 'num_heads=2, but .* num_heads=4'),
+    'cls into mean': (
+        'spacetime',
+        dict(pool='mean'),
+        r'pos_embed: only one of file and model has a class token: set p',
+    ),
+    'mean into cls': ('spacetime-mean', dict(), r'in the model, not in the file .1.: cls_token'),
+    'width': ('spacetime', dict(arch=dict(embed_dims=32, depth=2, num_heads=2)), r'16 channels in the file, 32 in the'),
+    'grid': ('spacetime', dict(num_frames=2), "64 positions do not tell the file's grid"),
+    'tubelet': ('spacetime', dict(tubelet_size=(4, 4, 4)), '2 frames in the file, 4 in the model'),
+}
+
+
+@pytest.mark.parametrize('name, kwargs, message', REFUSED.values(), ids=REFUSED)
+def test_other_models_are_refused_and_nothing_is_loaded(name, kwargs, message):
+    model = Recognizer(ViViT(**{**TINY, **kwargs}))
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    with pytest.raises(CheckpointError, match=f'(?s)a dict in memory.*{message}'):
+        load_pretrained(model, file_of(name))
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+
+
+def test_own_files_of_another_model_are_refused():
+    weights = vivit(**ENCODER).state_dict()
+    with pytest.raises(CheckpointError, match='in the file, not in the model .38.: temporal_cls_token'):
+        load_pretrained(vivit(), weights, source='own')
+    with pytest.raises(CheckpointError, match='(?s)in the model, not in the file .40.: temporal_cls_token'):
+        load_pretrained(vivit(**ENCODER), vivit().state_dict(), source='own')
+
+
+def test_encoders_of_different_heads_are_refused():
+    file = file_of('encoder')
+    for key in [key for key in file if key.startswith('Temporal') and '/query/' in key]:
+        file[key] = file[key].reshape(*file[key].shape[:-2], 4, 4)
+    with pytest.raises(CheckpointError, match=r'its encoders have \[2, 4\] heads'):
+        load_pretrained(vivit(**ENCODER), file)
+
+
+def test_truncated_files(tmp_path):
+    path = write(tmp_path / 'checkpoint', {'optimizer': {'target': nested(flax(vivit().state_dict()))}})
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match='checkpoint is a damaged flax msgpack file.*download or copy it again'):
+        load_pretrained(vivit(), path)
+
+
+def test_a_missing_projection_is_named():
+    file = file_of('spacetime')
+    del file['Transformer/encoderblock_1/MultiHeadDotProductAttention_0/key/kernel']
+    with pytest.raises(
+        CheckpointError, match='blocks.1.attn.qkv.weight is joined from 3 tensors, .*query/kernel, .*value'
+    ):
+        load_pretrained(vivit(), file)
+
+
+def test_wrong_preprocessing_is_noted():
+    assert not load_pretrained(Recognizer(vivit()), file_of('spacetime')).notes
+    notes = load_pretrained(Recognizer(vivit(), mean=114.75), file_of('spacetime')).notes
+    assert len(notes) == 1 and 'pixels / 127.5 - 1, data_preprocessor has mean=[114.75, 114.75, 114.75]' in notes[0]
+
+
+IMAGES = {
+    'timm': lambda weights: {**with_head(weights, 'head'), 'pre_logits.fc.weight': torch.ones(2, 2)},
+    'mmaction': mmaction_vit,
+    'original': lambda weights: (
+        tensors(flax(with_head(weights, 'head'), ORIGINAL, head='head')) | {'pre_logits/kernel': torch.ones(2, 2)}
+    ),
+    'scenic': lambda weights: tensors(flax(with_head(weights, 'head'), SCENIC)),
+}
+VIDEOS = {
+    'spacetime': dict(),
+    'spacetime-mean': dict(pool='mean'),
+    'encoder': ENCODER,
+    'average': dict(ENCODER, temporal_depth=0),
+    'self-attention': dict(attention='factorised_self_attention', pool='mean'),
+    'dot-product': dict(attention='factorised_dot_product', pool='mean'),
+    'frames': dict(tokens='uniform'),
+}
+
+
+@pytest.mark.parametrize('kwargs', VIDEOS.values(), ids=VIDEOS)
+@pytest.mark.parametrize('form', IMAGES.values(), ids=IMAGES)
+def test_image_models(form, kwargs):
+    """What every model takes from an image ViT, in all forms of it, and what it leaves at its initialisation."""
+    weights = image_vit().state_dict()
+    model = ViViT(**{**TINY, **kwargs})
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    report = load_pretrained(model, form(weights))
+    found = model.state_dict()
+    for key, value in found.items():
+        if key == 'patch_embed.proj.weight' and model.tokens == 'tubelet':
+            assert torch.equal(value[:, :, 1], weights[key]) and not value[:, :, 0].any()
+        elif key == 'pos_embed':
+            grid = weights[key][:, 1:].repeat(1, model.table_grid[0], 1)
+            expected = torch.cat([weights[key][:, :1], grid], 1) if model.prefix else grid
+            assert torch.equal(value, expected)
+        elif key in weights:
+            assert torch.equal(value, weights[key])
+        elif '.temporal_attn.qkv' in key or '.temporal_norm1' in key:
+            assert torch.equal(value, weights[key.replace('temporal_', '')])
+        else:
+            assert key.startswith('temporal_') or '.temporal_attn.proj.' in key
+            assert torch.equal(value, before[key]) and key in report.keys('left at init')
+
+
+@pytest.mark.parametrize('rule', ['centre', 'mean', 'random'])
+def test_tubelet_kernels(rule):
+    weights = image_vit().state_dict()
+    image, model = weights['patch_embed.proj.weight'], ViViT(**{**TINY, 'tubelet_size': (4, 4, 4)})
+    drawn = model.patch_embed.proj.weight.detach().clone()
+    report = load_pretrained(model, weights, inflate=rule)
+    kernel = model.patch_embed.proj.weight
+    if rule == 'random':
+        assert torch.equal(kernel, drawn) and 'patch_embed.proj.weight' in report.keys('left at init')
+    else:
+        torch.testing.assert_close(kernel.sum(2), image)
+        assert kernel.flatten(3).any(-1).sum(2).unique().tolist() == ([1] if rule == 'centre' else [4])
+        assert rule == 'mean' or torch.equal(kernel[:, :, 2], image)
+    assert torch.equal(model.patch_embed.proj.bias, weights['patch_embed.proj.bias'])
+
+
+def test_an_image_model_without_class_token():
+    """The model keeps its own class token and the position of it."""
+    weights = image_vit(pool='mean').state_dict()
+    model = vivit()
+    cls, row = model.cls_token.clone(), model.pos_embed[:, 0].clone()
+    report = load_pretrained(model, tensors(flax(weights)))
+    assert torch.equal(model.cls_token, cls) and torch.equal(model.pos_embed[:, 0], row)
+    assert torch.equal(model.pos_embed[:, 1:], weights['pos_embed'].repeat(1, 4, 1))
+    assert report.keys('left at init') == ['cls_token']
+
+
+@pytest.mark.parametrize('inflate', ['centre', 'mean'])
+def test_the_average_baseline_starts_as_the_image_model(inflate):
+    image, model = image_vit(), vivit(**ENCODER | dict(temporal_depth=0))
+    load_pretrained(model, image.state_dict(), inflate=inflate)
+    frame = clip(1)
+    torch.testing.assert_close(model(frame.expand(-1, -1, 8, -1, -1)), image(frame))
+
+
+@pytest.mark.parametrize('order', ['space_time', 'time_space'])
+def test_factorised_self_attention_starts_as_the_image_model(order):
+    """On any clip: the image model's features of the frames that the tubelets take, averaged (section 3.4)."""
+    image = image_vit(pool='mean')
+    model = ViViT(**{**TINY, **SELF, 'attention_order': order}).eval()
+    load_pretrained(model, tensors(flax(image.state_dict())))
+    video = clip()
+    frames = torch.stack([image(video[:, :, t : t + 1]) for t in (1, 3, 5, 7)])
+    torch.testing.assert_close(model(video), frames.mean(0))
+
+
+@pytest.mark.parametrize('kwargs', VIDEOS.values(), ids=VIDEOS)
+def test_every_parameter_learns_from_the_start(kwargs):
+    """Three steps after an image model, a classifier that starts at zero included."""
+    torch.manual_seed(0)
+    model = nn.Sequential(ViViT(**{**TINY, **kwargs}), nn.Linear(16, CLASSES)).double()
+    load_pretrained(model[0], image_vit().state_dict())
+    nn.init.zeros_(model[1].weight)
+    start = {name: value.clone() for name, value in model.named_parameters()}
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(3):
+        loss = nn.functional.cross_entropy(model(clip().double()), torch.tensor([1, 3]))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    still = {name for name, value in model.named_parameters() if torch.equal(value, start[name])}
+    assert not still
+
+
+def test_tables_of_other_clips_are_resized():
+    """In space and in time, each by itself, the class token's row apart."""
+    file = file_of('spacetime')
+    old = vivit().pos_embed
+    for num_frames, img_size in ((8, 24), (12, 16)):
+        model = ViViT(**{**TINY, 'num_frames': num_frames, 'img_size': img_size})
+        report = load_pretrained(model, file)
+        assert torch.equal(model.pos_embed[:, :1], old[:, :1]) and report.keys('resized') == ['pos_embed']
+        volume = old[0, 1:].T.reshape(16, 4, 16)
+        if img_size == 16:
+            expected = nn.functional.interpolate(volume.transpose(1, 2), size=6, mode='linear').permute(0, 2, 1)
+        else:
+            frames = volume.unflatten(2, (4, 4)).transpose(0, 1)
+            expected = nn.functional.interpolate(frames, size=(6, 6), mode='bicubic').transpose(0, 1).flatten(2)
+        torch.testing.assert_close(model.pos_embed[0, 1:], expected.flatten(1).T)
+
+
+def test_tables_of_the_factorised_encoder_are_resized():
+    file, old = file_of('encoder'), vivit(**ENCODER)
+    model = ViViT(**{**TINY, **ENCODER, 'num_frames': 12, 'img_size': 24})
+    report = load_pretrained(model, file)
+    assert set(report.keys('resized')) == {'pos_embed', 'temporal_pos_embed'}
+    assert torch.equal(model.pos_embed[:, :1], old.pos_embed[:, :1])
+    grid = old.pos_embed[:, 1:].mT.unflatten(2, (4, 4))
+    expected = nn.functional.interpolate(grid, size=(6, 6), mode='bicubic').flatten(2).mT
+    torch.testing.assert_close(model.pos_embed[:, 1:], expected)
+    time = nn.functional.interpolate(old.temporal_pos_embed[:, 1:].mT, size=6, mode='linear').mT
+    torch.testing.assert_close(model.temporal_pos_embed[:, 1:], time)
+
+
+def test_a_temporal_encoder_that_stays_fresh():
+    """The spatial encoder of a file whose temporal one has another depth."""
+    model = ViViT(**{**TINY, **ENCODER, 'temporal_depth': 1})
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    report = load_pretrained(model, file_of('encoder'), fresh='temporal_.+')
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, before[key]) == key.startswith('temporal_')
+    assert set(report.keys('left at init')) == {key for key in before if key.startswith('temporal_')}
+    with pytest.raises(CheckpointError, match="fresh='time_.+' is the whole name of no parameter"):
+        load_pretrained(model, file_of('encoder'), fresh='time_.+')
+
+
+def test_npz_files_of_image_models(tmp_path):
+    arrays = flax(with_head(image_vit().state_dict(), 'head'), ORIGINAL, head='head')
+    np.savez(tmp_path / 'ViT-B_16.npz', **{f'opt/target/{key}': value for key, value in arrays.items()})
+    opened = open_checkpoint(tmp_path / 'ViT-B_16.npz')
+    report = load_pretrained(vivit(), tmp_path / 'ViT-B_16.npz')
+    assert opened.container == 'opt/target' and report.source == 'JAX image ViT'
