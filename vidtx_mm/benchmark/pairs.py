@@ -82,10 +82,19 @@ def _swin3d(arch: str, window_size: tuple[int, int, int] = (8, 7, 7)) -> Pair:
     return Pair(ours, _mmaction('swin', 'SwinTransformer3D', **kwargs), frames=32, size=224)
 
 
+def _uniformer(arch: str, depths: list[int], frames: int) -> Pair:
+    # MMAction2's blocks have another LayerNorm epsilon than the published weights.
+    ours = _ours('VideoUniFormer', arch=arch, drop_path_rate=0.0, norm_eps=1e-5)
+    reference = _mmaction('uniformer', 'UniFormer', depth=depths, drop_path_rate=0.0, pretrained2d=False)
+    return Pair(ours, reference, frames=frames, size=224)
+
+
 # Stochastic depth and dropout are off in every row: both sides must do the same work in the training step.
 PAIRS: dict[str, Pair] = {
     'swin3d_t': _swin3d('tiny'),
     'swin3d_s': _swin3d('small'),
     'swin3d_b': _swin3d('base'),
     'swin3d_b_w1677': _swin3d('base', window_size=(16, 7, 7)),
+    'uniformer_s': _uniformer('small', [3, 4, 8, 3], frames=16),
+    'uniformer_b': _uniformer('base', [5, 8, 20, 7], frames=16),
 }
