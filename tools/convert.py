@@ -35,12 +35,15 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--head', default='auto', choices=HEADS, help='what to do with the classifier')
     parser.add_argument('--class-order', default='auto', choices=CLASS_ORDERS, help='how SRC orders its classes')
     parser.add_argument('--table-resize', default='bicubic', choices=[*TABLE_RESIZES, FLAT_NEAREST], help='for tables')
+    parser.add_argument('--fresh', default='', help='a pattern of parameters to leave out')
     args = parser.parse_args()
     if args.dst.exists():
         parser.error(f'{args.dst} exists: delete it or choose another name')
     if args.dst.suffix != '.pth':
         parser.error(f'{args.dst}: the name must end in .pth')
-    if args.config is None and (args.inflate or args.cfg_options or args.head != 'auto' or args.source == OWN):
+    if args.config is None and (
+        args.inflate or args.fresh or args.cfg_options or args.head != 'auto' or args.source == OWN
+    ):
         parser.error('--inflate, --head, --cfg-options and --source own concern a model: give its --config')
     return args
 
