@@ -122,8 +122,9 @@ def test_parameters_and_multiply_adds_are_the_published_ones(path: Path) -> None
 def test_model_options_from_the_command_line(path: Path) -> None:
     """What ``--cfg-options`` does: depths alone, and no file of weights."""
     cfg = load(path)
-    depths = [1] * len(cfg.model.backbone.arch.depths)
-    cfg.merge_from_dict({'model.backbone.arch.depths': depths, 'model.backbone.init_cfg': None})
+    arch = cfg.model.backbone.arch
+    shallow = {'depths': [1] * len(arch.depths)} if 'depths' in arch else {'depth': 1}
+    cfg.merge_from_dict({'model.backbone.arch': shallow, 'model.backbone.init_cfg': None})
     reduced, whole = build_on_meta(cfg), build_on_meta(load(path))
     assert reduced.backbone.init_cfg is None
     assert sum(p.numel() for p in reduced.parameters()) < sum(p.numel() for p in whole.parameters())

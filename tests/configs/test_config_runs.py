@@ -22,7 +22,10 @@ def shrink(step: dict[str, Any]) -> dict[str, Any]:
             return value if value < 0 else value // SHRINK
         return type(value)(less(entry) for entry in value)
 
-    return {key: less(value) if key in ('clip_len', 'scale', 'crop_size') else value for key, value in step.items()}
+    return {
+        key: less(value) if key in ('clip_len', 'scale', 'scale_range', 'size', 'crop_size') else value
+        for key, value in step.items()
+    }
 
 
 def reduce(cfg: Config, reduction: Mapping[str, Any], clips: Any, work_dir: Path) -> None:

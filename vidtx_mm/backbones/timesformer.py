@@ -127,8 +127,8 @@ class VideoTimeSformer(Backbone):
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
         clip = (len(x), x.shape[2])
         tokens, grid = self.embed(x)
-        # In the other orders, the last class token does not depend on the attention over time of its block, which has to
-        # get gradients all the same.
+        # In the other orders, the last class token does not depend on the attention over time of its block, whose
+        # parameters must get gradients all the same.
         class_only = self.pool == 'cls' and self.order == 'time-first'
         outputs = []
         for index, block in enumerate(self.blocks[: self.out_indices[-1] + 1]):
