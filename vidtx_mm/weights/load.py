@@ -81,7 +81,7 @@ def adapt(opened: Opened, model: nn.Module, options: Options | None = None) -> t
     try:
         if options.fresh and not any(re.fullmatch(options.fresh, key) for key in body):
             raise CheckpointError(f'fresh={options.fresh!r} is the whole name of no parameter; they are {listed(body)}')
-        found = choose_source(opened, body, backbone, options)
+        found = choose_source(opened, body, head, backbone, options)
         _check_family(found, family, backbone)
         _check_attributes(found, opened.tensors, backbone, options.fresh)
         file = canonical(opened.tensors, found)
@@ -139,8 +139,12 @@ def unwrapped(model: nn.Module) -> nn.Module:
     return unwrapped(inner) if isinstance(inner, nn.Module) and not hasattr(model, 'backbone') else model
 
 
-def choose_source(opened: Opened, wanted: Shapes, backbone: nn.Module, options: Options) -> Source:
-    """The source that the options name, or the one recognised; the model's own keys and shapes are recognised first."""
+def choose_source(opened: Opened, wanted: Shapes, head: Shapes, backbone: nn.Module, options: Options) -> Source:
+    """The source that the options name, or the one recognised; the model's own keys and shapes are recognised first.
+
+    Args:
+        wanted: the backbone's state dict; ``head``: that of the rest of the model.
+    """
     prefixed = any(key.startswith(PREFIX) for key in opened.tensors)
     rows = (Rename(r'.+', r'\g<0>'),) if prefixed else (Rename(r'.+', PREFIX + r'\g<0>'),)
     ndim = getattr(backbone, 'ndim', 3)
@@ -149,9 +153,10 @@ def choose_source(opened: Opened, wanted: Shapes, backbone: nn.Module, options: 
         return own
     if options.source != 'auto':
         return SOURCES[options.source]
-    body = split(opened.tensors)[0] if prefixed else opened.tensors
+    body, rest = split(opened.tensors) if prefixed else (opened.tensors, {})
     same = {key: tensor.shape for key, tensor in body.items()} == wanted
-    return own if same else detect(opened.tensors)
+    # A published file may have the backbone's very keys and another name for the head (mmpose 0.x: keypoint_head).
+    return own if same and (not head or rest.keys() <= head.keys()) else detect(opened.tensors)
 
 
 def check_complete(opened: Opened, model: nn.Module) -> None:
