@@ -38,7 +38,7 @@ model = dict(
         pad_size_divisor=32,
     ),
     backbone=dict(
-        type='vidtx_mm.ImageUniFormer',
+        type='vidtx_mm.ImageUniFormerLight',
         arch='xxs',
         drop_path_rate=0.0,
         norm_eval=False,  # as published; the authors later found that freezing the BatchNorms (True) does better
