@@ -66,7 +66,7 @@ def batch_norm(norm: nn.Module, x: Tensor) -> Tensor:
 
 
 def _depthwise(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    if x.device.type == 'cpu' and not torch.compiler.is_compiling():
+    if x.device.type == 'cpu' and torch.is_grad_enabled() and not torch.compiler.is_compiling():
         return _CpuDepthwise.apply(x, weight, bias)
     return _convolve(x, weight, bias)
 
