@@ -91,7 +91,8 @@ def test_all_parts_exist(path: Path) -> None:
     for loader, test_mode in zip(DATALOADERS, (False, True, True), strict=True):
         dataset = cfg[loader].dataset
         assert dataset.get('test_mode', False) is test_mode
-        assert dataset.num_classes == cfg.model.cls_head.num_classes
+        classes = 'class_splits' if 'class_splits' in cfg.model.cls_head else 'num_classes'
+        assert dataset[classes] == cfg.model.cls_head[classes]
         sampling = [step for step in dataset.pipeline if 'clip_len' in step]
         assert [step.get('test_mode', False) for step in sampling] == [test_mode]
     for part in ('train_cfg', 'val_cfg', 'test_cfg', 'val_evaluator', 'test_evaluator', 'optim_wrapper'):

@@ -1,0 +1,156 @@
+"""ViViT-B/16x2 (model 1, all tokens attend to one another) on Kinetics-400, from an image ViT (ImageNet-21K).
+
+Recipe: github.com/google-research/scenic, scenic/projects/vivit/configs/kinetics400/vivit_base_k400.py
+Published: top-1 79.9 with 4 x 3 views (the README of that project);
+    89.0M parameters, 455.2G multiply-adds a view (the paper).
+Command: mim train mmaction vivit_b_k400.py --launcher pytorch --gpus 8
+    One GPU: mim train mmaction vivit_b_k400.py --cfg-options optim_wrapper.accumulative_counts=8
+    Mixed precision, which the published recipe does not use: --amp
+    Without the file of weights: --cfg-options model.backbone.init_cfg=None
+"""
+
+_base_ = 'mmaction::_base_/default_runtime.py'
+custom_imports = dict(imports=['vidtx_mm'], allow_failed_imports=False)
+
+# What you will want to change.
+data_root = 'data/kinetics400/videos_train'
+data_root_val = 'data/kinetics400/videos_val'
+ann_file_train = 'data/kinetics400/kinetics400_train_list_videos.txt'  # lines: video class
+ann_file_val = 'data/kinetics400/kinetics400_val_list_videos.txt'
+ann_file_test = ann_file_val
+num_classes = 400
+batch_size = 8  # of each GPU; a step takes 64 clips in all
+num_workers = 8
+lr = 0.1  # for 64 clips a step
+epochs = 30
+checkpoint = 'https://storage.googleapis.com/vit_models/imagenet21k/ViT-B_16.npz'
+
+mean = [127.5, 127.5, 127.5]  # pixels / 127.5 - 1: what the published weights take
+std = [127.5, 127.5, 127.5]
+
+model = dict(
+    type='Recognizer3D',
+    backbone=dict(
+        type='vidtx_mm.ViViT',
+        arch=dict(embed_dims=768, depth=12, num_heads=12),
+        attention='spacetime',
+        tubelet_size=(2, 16, 16),
+        num_frames=32,
+        img_size=224,
+        pool='cls',
+        init_cfg=dict(type='vidtx_mm.FromPretrained', checkpoint=checkpoint),
+    ),
+    cls_head=dict(
+        type='vidtx_mm.VideoClsHead',
+        in_channels=768,
+        num_classes=num_classes,
+        pool='none',
+        dropout_ratio=0.0,
+        init_std=0.0,
+        average_clips='score',
+    ),
+    data_preprocessor=dict(type='ActionDataPreprocessor', mean=mean, std=std, format_shape='NCTHW'),
+)
+
+train_pipeline = [
+    dict(type='DecordInit'),
+    dict(type='vidtx_mm.SampleClips', protocol='vivit', clip_len=32, frame_interval=2),
+    dict(type='DecordDecode'),
+    dict(type='Resize', scale=(-1, 256)),
+    dict(type='vidtx_mm.ScaleJitter', scale_range=(0.9, 1.33)),
+    dict(type='RandomCrop', size=224),
+    dict(type='Flip', flip_ratio=0.5),
+    dict(type='vidtx_mm.ClipColorJitter'),
+    dict(type='FormatShape', input_format='NCTHW'),
+    dict(type='PackActionInputs'),
+]
+val_pipeline = [
+    dict(type='DecordInit'),
+    dict(type='vidtx_mm.SampleClips', protocol='vivit', clip_len=32, frame_interval=2, test_mode=True),
+    dict(type='DecordDecode'),
+    dict(type='Resize', scale=(-1, 256)),
+    dict(type='vidtx_mm.UniformCrop', crop_size=224, num_crops=1),
+    dict(type='FormatShape', input_format='NCTHW'),
+    dict(type='PackActionInputs'),
+]
+test_pipeline = [  # 4 x 3 views
+    dict(type='DecordInit'),
+    dict(type='vidtx_mm.SampleClips', protocol='vivit', clip_len=32, frame_interval=2, num_clips=4, test_mode=True),
+    dict(type='DecordDecode'),
+    dict(type='Resize', scale=(-1, 256)),
+    dict(type='vidtx_mm.UniformCrop', crop_size=224, num_crops=3),
+    dict(type='FormatShape', input_format='NCTHW'),
+    dict(type='PackActionInputs'),
+]
+
+train_dataloader = dict(
+    batch_size=batch_size,
+    num_workers=num_workers,
+    persistent_workers=num_workers > 0,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(
+        type='vidtx_mm.VideoListDataset',
+        ann_file=ann_file_train,
+        data_prefix=dict(video=data_root),
+        num_classes=num_classes,
+        pipeline=train_pipeline,
+    ),
+)
+val_dataloader = dict(
+    batch_size=batch_size,
+    num_workers=num_workers,
+    persistent_workers=num_workers > 0,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='vidtx_mm.VideoListDataset',
+        ann_file=ann_file_val,
+        data_prefix=dict(video=data_root_val),
+        num_classes=num_classes,
+        pipeline=val_pipeline,
+        test_mode=True,
+    ),
+)
+test_dataloader = dict(
+    batch_size=1,  # 12 views; if they need too much memory: model.test_cfg.max_testing_views=2
+    num_workers=num_workers,
+    persistent_workers=num_workers > 0,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='vidtx_mm.VideoListDataset',
+        ann_file=ann_file_test,
+        data_prefix=dict(video=data_root_val),
+        num_classes=num_classes,
+        pipeline=test_pipeline,
+        test_mode=True,
+    ),
+)
+val_evaluator = dict(type='AccMetric')
+test_evaluator = val_evaluator
+
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=epochs, val_begin=1, val_interval=1)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+
+optim_wrapper = dict(
+    type='OptimWrapper',  # --amp makes it mixed precision
+    constructor='vidtx_mm.TransformerOptimConstructor',
+    paramwise_cfg=dict(),
+    optimizer=dict(type='SGD', lr=lr, momentum=0.9, weight_decay=0.0),
+    clip_grad=dict(max_norm=1.0),
+)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-4, by_epoch=True, begin=0, end=2.5, convert_to_iter_based=True),
+    dict(
+        type='CosineAnnealingLR',
+        T_max=epochs - 2.5,
+        eta_min=0,
+        by_epoch=True,
+        begin=2.5,
+        end=epochs,
+        convert_to_iter_based=True,
+    ),
+]
+auto_scale_lr = dict(enable=False, base_batch_size=64)  # --auto-scale-lr counts GPUs x batch_size, not accumulation
+
+default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=3, save_best='auto'), logger=dict(interval=100))
+custom_hooks = [dict(type='vidtx_mm.WeightInflationHook')]
