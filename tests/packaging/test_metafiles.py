@@ -68,14 +68,17 @@ def test_the_loader_knows_every_indexed_format() -> None:
 
 @every_own
 def test_config_matches_its_entry(model: dict[str, Any]) -> None:
-    """Parameters counted, the published top-1 that the config's header quotes, and the weights that it starts from."""
+    """Parameters counted, the published top-1 that the config's header quotes, and the weights that it starts from.
+
+    A file that is only linked on some page is fetched by hand, to a path.
+    """
     path = CONFIGS[model['Config']]
     cfg = Config.fromfile(path)
     assert sum(p.numel() for p in build_on_meta(cfg).parameters()) == model['Metadata']['Parameters']
     if 'Results' in model:
         header = ast.get_docstring(ast.parse(path.read_text(encoding='utf-8')))
         assert str(model['Results'][0]['Metrics']['Top 1 Accuracy']) in header
-    if cfg.get('checkpoint'):
+    if cfg.get('checkpoint', '').startswith('https://'):
         assert cfg.checkpoint in {other['Weights'] for other in MODELS if other['Weights'] != ['']}
 
 
