@@ -1,8 +1,8 @@
 """UniFormer-S with a heatmap head for human pose on COCO, top-down at 384 x 288 pixels, from ImageNet-1K weights.
 
 Recipe: github.com/Sense-X/UniFormer, pose_estimation/exp/top_down_384x288_global_small/config.py
-Published: AP 75.9, AR 81.4 on val2017 with the usual detected boxes; 25.2M parameters, 11.1G multiply-adds
-    (the README of that repository).
+Published: AP 75.9, AR 81.0 on val2017 with the usual detected boxes; 25.2M parameters, 11.1G multiply-adds
+    (the README of that repository, where AR is 81.4, and MMPose's test of the weights, projects/uniformer).
 Command: mim train mmpose td-hm_uniformer_s_384x288_coco.py --launcher pytorch --gpus 8 --amp
     One GPU: mim train mmpose td-hm_uniformer_s_384x288_coco.py --amp --auto-scale-lr
     No GPU: leave out --amp.  Without the file of weights: --cfg-options model.backbone.init_cfg=None

@@ -1,0 +1,203 @@
+"""Published files in the shipped detectors and pose models: names, counts and numbers."""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+from protocol import compare, input_array, weight
+from reduced import CONFIG_DIR
+from torch import Tensor, nn
+
+from vidtx_mm.weights import CheckpointError, load_pretrained
+
+GOLDENS = Path(__file__).parents[1] / 'goldens/cases'
+DETECTOR = CONFIG_DIR / 'detection/mask_rcnn_uniformer_s_fpn_1x_coco.py'
+CASCADE = CONFIG_DIR / 'detection/cascade_mask_rcnn_uniformer_s_fpn_3x_ms_coco.py'
+ESTIMATOR = CONFIG_DIR / 'pose/td-hm_uniformer_s_256x192_coco.py'
+
+# The heads of the published files, as the official repositories name and shape them.
+FPN = {
+    **{f'neck.lateral_convs.{i}.conv.weight': (256, dim, 1, 1) for i, dim in enumerate((64, 128, 320, 512))},
+    **{f'neck.fpn_convs.{i}.conv.weight': (256, 256, 3, 3) for i in range(4)},
+}
+RPN = {
+    'rpn_head.rpn_conv.weight': (256, 256, 3, 3),
+    'rpn_head.rpn_cls.weight': (3, 256, 1, 1),
+    'rpn_head.rpn_reg.weight': (12, 256, 1, 1),
+}
+MASK = {
+    **{f'convs.{i}.conv.weight': (256, 256, 3, 3) for i in range(4)},
+    'upsample.weight': (256, 256, 2, 2),
+    'conv_logits.weight': (80, 256, 1, 1),
+}
+BOX = {
+    'shared_fcs.0.weight': (1024, 12544),
+    'shared_fcs.1.weight': (1024, 1024),
+    'fc_cls.weight': (81, 1024),
+    'fc_reg.weight': (320, 1024),
+}
+CASCADE_BOX = {key: shape for key, shape in BOX.items() if key != 'shared_fcs.1.weight'}
+BN = {'weight': (256,), 'bias': (256,), 'running_mean': (256,), 'running_var': (256,), 'num_batches_tracked': ()}
+
+
+def with_biases(shapes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    biases = {key.replace('weight', 'bias'): (shape[0],) for key, shape in shapes.items()}
+    return shapes | biases
+
+
+def mask_rcnn() -> dict[str, tuple[int, ...]]:
+    boxes = {f'roi_head.bbox_head.{key}': shape for key, shape in BOX.items()}
+    masks = {f'roi_head.mask_head.{key}': shape for key, shape in MASK.items()}
+    return with_biases(FPN | RPN | boxes | masks)
+
+
+def cascade() -> dict[str, tuple[int, ...]]:
+    plain: dict[str, tuple[int, ...]] = {}
+    convs: dict[str, tuple[int, ...]] = {}
+    for stage in range(3):
+        box = f'roi_head.bbox_head.{stage}'
+        plain |= {f'{box}.{key}': shape for key, shape in CASCADE_BOX.items()}
+        plain |= {f'roi_head.mask_head.{stage}.{key}': shape for key, shape in MASK.items()}
+        convs |= {f'{box}.shared_convs.{i}.conv.weight': (256, 256, 3, 3) for i in range(4)}
+        convs |= {f'{box}.shared_convs.{i}.bn.{key}': shape for i in range(4) for key, shape in BN.items()}
+    return with_biases(FPN | RPN | plain) | convs
+
+
+def pose(prefix: str) -> dict[str, tuple[int, ...]]:
+    layers = {
+        f'{prefix}.deconv_layers.{place}.weight': (dim, 256, 4, 4) for place, dim in ((0, 512), (3, 256), (6, 256))
+    }
+    norms = {f'{prefix}.deconv_layers.{place}.{key}': shape for place in (1, 4, 7) for key, shape in BN.items()}
+    return layers | norms | with_biases({f'{prefix}.final_layer.weight': (17, 256, 1, 1)})
+
+
+def golden(name: str) -> dict[str, Any]:
+    return json.loads((GOLDENS / f'{name}.json').read_text())
+
+
+def filled(key: str, shape: Sequence[int]) -> Tensor:
+    """A tensor of the golden protocol, which leaves counters at 0."""
+    if key.endswith('num_batches_tracked'):
+        return torch.zeros(shape, dtype=torch.int64)
+    return torch.from_numpy(weight(key, shape))
+
+
+def backbone_file(case: dict[str, Any]) -> dict[str, Tensor]:
+    return {key: filled(key, shape) for key, shape, _ in case['state_dict']}
+
+
+def published(case: dict[str, Any], head: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """A dense file by the golden protocol: the case's backbone, whose seeds know no prefix, and a head."""
+    body = {f'backbone.{key}': value for key, value in backbone_file(case).items()}
+    return body | {key: filled(key, shape) for key, shape in head.items()}
+
+
+def build(path: Path, **changes: Any) -> nn.Module:
+    cfg = Config.fromfile(path)
+    cfg.merge_from_dict({'model.backbone.init_cfg': None, **changes})
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        return MODELS.build(cfg.model)
+
+
+def deviation(model: nn.Module, case: dict[str, Any]) -> float:
+    """Of the backbone's outputs from the golden ones, in double precision."""
+    x = torch.from_numpy(input_array(case['input']['name'], case['input']['shape'])).double()
+    with torch.no_grad():
+        outputs = model.backbone.double().eval()(x)
+    return max(compare(case['outputs'][f'out{i}'], output.numpy()) for i, output in enumerate(outputs))
+
+
+@pytest.mark.parametrize(
+    'config, case, head',
+    [
+        (DETECTOR, 'uniformer_dense_s_hybrid14_320x416', mask_rcnn()),
+        (CASCADE, 'uniformer_dense_s_hybrid14_320x416', cascade()),
+        (ESTIMATOR, 'uniformer_dense_s_global_256x192', pose('keypoint_head')),
+        (ESTIMATOR, 'uniformer_dense_s_global_256x192', pose('head')),
+    ],
+    ids=['mask_rcnn', 'cascade', 'mmpose 0.x', 'mmpose project'],
+)
+def test_published_file_fills_the_whole_model(config: Path, case: str, head: dict[str, tuple[int, ...]]) -> None:
+    """Every parameter comes from the file, and the backbone inside the model computes the official numbers."""
+    numbers = golden(case)
+    file, model = published(numbers, head), build(config)
+    report = load_pretrained(model, {'state_dict': file})
+    assert report.coverage == 1
+    assert not report.keys('left at init') and not report.keys('dropped')
+    assert len(report.keys('copied')) + len(report.keys('renamed')) == len(file)
+    state = model.state_dict()
+    assert all(torch.equal(state[key.replace('keypoint_head.', 'head.')], value) for key, value in file.items())
+    if config != CASCADE:  # the same backbone as Mask R-CNN's
+        assert deviation(model, numbers) < 1e-9
+
+
+def test_imagenet_file_in_the_backbone_of_a_detector() -> None:
+    """Strictly: seven tensors of the classifier are dropped, the eight of the stages' norms stay at 1 and 0."""
+    case = golden('uniformer_small_in1k')
+    file = backbone_file(case)
+    model = build(DETECTOR)
+    heads = {key: value.clone() for key, value in model.state_dict().items() if not key.startswith('backbone.')}
+    report = load_pretrained(model.backbone, {'model': file})
+    parts = ('weight', 'bias', 'running_mean', 'running_var', 'num_batches_tracked')
+    assert sorted(report.keys('dropped')) == sorted(['head.weight', 'head.bias', *(f'norm.{part}' for part in parts)])
+    fresh = {f'norm{stage}.{part}' for stage in range(1, 5) for part in ('weight', 'bias')}
+    assert set(report.keys('left at init')) == fresh
+    assert all((getattr(model.backbone, f'norm{stage}').weight == 1).all() for stage in range(1, 5))
+    assert torch.equal(model.backbone.blocks4[2].mlp.fc2.weight, file['blocks4.2.mlp.fc2.weight'])
+    assert all(torch.equal(model.state_dict()[key], value) for key, value in heads.items())
+
+
+def test_other_classes_and_keypoints_leave_the_last_layers_at_init() -> None:
+    """Fine-tuning a published model on one's own classes: only what depends on their number is new."""
+    detector = build(DETECTOR, **{'model.roi_head.bbox_head.num_classes': 3, 'model.roi_head.mask_head.num_classes': 3})
+    report = load_pretrained(detector, published(golden('uniformer_dense_s_hybrid14_320x416'), mask_rcnn()))
+    new = {re.sub(r'.*head\.', '', key) for key in report.keys('left at init')}
+    assert new == {f'{layer}.{part}' for layer in ('fc_cls', 'fc_reg', 'conv_logits') for part in ('weight', 'bias')}
+    estimator = build(ESTIMATOR, **{'model.head.out_channels': 21})
+    report = load_pretrained(estimator, published(golden('uniformer_dense_s_global_256x192'), pose('keypoint_head')))
+    new = {key for key in report.keys('left at init')}
+    assert new == {'head.final_layer.weight', 'head.final_layer.bias'}
+
+
+def test_misfits_are_named() -> None:
+    case = golden('uniformer_dense_s_hybrid14_320x416')
+    file = published(case, mask_rcnn())
+    with pytest.raises(CheckpointError, match=r'in the file, not in the model(?s:.*)neck.lateral_convs.0'):
+        load_pretrained(build(ESTIMATOR), file)
+    del file['backbone.blocks3.4.attn.qkv.bias']
+    with pytest.raises(CheckpointError, match=r'in the model, not in the file \(1\): blocks3.4.attn.qkv.bias'):
+        load_pretrained(build(DETECTOR), file)
+
+
+def test_video_checkpoint_in_a_detector_is_refused() -> None:
+    case = golden('uniformer_s_k400_in16x224')
+    file = backbone_file(case)
+    model = build(DETECTOR)
+    for target in (model, model.backbone):
+        with pytest.raises(CheckpointError, match=r'3-D \(video\).*the model is 2-D: '):
+            load_pretrained(target, file)
+
+
+@pytest.mark.parametrize('config', [DETECTOR, ESTIMATOR], ids=['detector', 'pose model'])
+def test_image_side_below_32_is_refused(config: Path) -> None:
+    with pytest.raises(ValueError, match=r'the input is 64 x 31 \(H x W\).*at least 32 x 32: give a larger input'):
+        build(config).eval()(torch.zeros(1, 3, 64, 31), None, mode='tensor')
+
+
+def test_convert_writes_a_plain_checkpoint(tmp_path: Path, run_python: Callable[..., Any]) -> None:
+    """``tools/convert.py`` brings the published file to the names of mmpose 1.x, which then loads it as its own."""
+    file = published(golden('uniformer_dense_s_global_256x192'), pose('keypoint_head'))
+    torch.save({'state_dict': file}, tmp_path / 'published.pth')
+    tool = CONFIG_DIR.parent / 'tools/convert.py'
+    arguments = ['published.pth', 'plain.pth', '--config', ESTIMATOR, '--cfg-options', 'model.backbone.init_cfg=None']
+    done = run_python([tool, *arguments], tmp_path)
+    assert done.returncode == 0, done.stdout
+    plain = torch.load(tmp_path / 'plain.pth', weights_only=True)['state_dict']
+    build(ESTIMATOR).load_state_dict(plain)
+    assert torch.equal(plain['head.final_layer.weight'], file['keypoint_head.final_layer.weight'])
