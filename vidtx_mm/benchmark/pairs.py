@@ -89,6 +89,68 @@ def _uniformer(arch: str, depths: list[int], frames: int) -> Pair:
     return Pair(ours, reference, frames=frames, size=224)
 
 
+def build_mmaction_timesformer(frames: int) -> nn.Module:
+    """MMAction2's divided TimeSformer-B, whose stochastic depth no argument of the constructor turns off."""
+    from mmengine.registry import DefaultScope
+
+    with DefaultScope.overwrite_default_scope('mmaction'):
+        model = build_mmaction('timesformer', 'TimeSformer', num_frames=frames, img_size=224, patch_size=16)
+    for module in model.modules():
+        if type(module).__name__ == 'DropPath':
+            module.drop_prob = 0.0
+    return model
+
+
+def build_transformers_timesformer(frames: int) -> nn.Module:
+    """transformers' divided TimeSformer-B."""
+    from transformers import TimesformerConfig, TimesformerModel
+
+    return TimesformerModel(TimesformerConfig(num_frames=frames))
+
+
+def call_frames_first(model: nn.Module, clips: Tensor) -> Any:
+    """Call a model that wants clips (B, T, 3, H, W)."""
+    return model(clips.transpose(1, 2))
+
+
+def class_token(output: Any) -> Tensor:
+    """The first token of transformers' last hidden state."""
+    return output.last_hidden_state[:, 0]
+
+
+def _timesformer(reference: Side, frames: int = 8) -> Pair:
+    return Pair(_ours('VideoTimeSformer', drop_path_rate=0.0, num_frames=frames), reference, frames=frames, size=224)
+
+
+def _timesformer_mmaction(frames: int = 8) -> Pair:
+    return _timesformer(Side(partial(build_mmaction_timesformer, frames), imports=('mmaction.models',)), frames)
+
+
+def _timesformer_transformers() -> Pair:
+    build = partial(build_transformers_timesformer, 8)
+    imports = ('transformers.models.timesformer.modeling_timesformer',)
+    return _timesformer(Side(build, imports, call=call_frames_first, output=class_token))
+
+
+def build_transformers_vivit() -> nn.Module:
+    """transformers' ViViT-B/16x2 with fused attention, without the pooler that its classifier does not use."""
+    from transformers import VivitConfig, VivitModel
+
+    config = VivitConfig()
+    config._attn_implementation = 'sdpa'
+    return VivitModel(config, add_pooling_layer=False)
+
+
+def _vivit() -> Pair:
+    imports = ('transformers.models.vivit.modeling_vivit',)
+    reference = Side(build_transformers_vivit, imports, call=call_frames_first, output=class_token)
+    return Pair(_ours('ViViT', input_range=None), reference, frames=32, size=224)
+
+
+def _vivit_alone(**kwargs: Any) -> Pair:
+    return Pair(_ours('ViViT', input_range=None, **kwargs), None, frames=32, size=224)
+
+
 # Stochastic depth and dropout are off in every row: both sides must do the same work in the training step.
 PAIRS: dict[str, Pair] = {
     'swin3d_t': _swin3d('tiny'),
@@ -97,4 +159,10 @@ PAIRS: dict[str, Pair] = {
     'swin3d_b_w1677': _swin3d('base', window_size=(16, 7, 7)),
     'uniformer_s': _uniformer('small', [3, 4, 8, 3], frames=16),
     'uniformer_b': _uniformer('base', [5, 8, 20, 7], frames=16),
+    'timesformer': _timesformer_mmaction(),
+    'timesformer_transformers': _timesformer_transformers(),
+    'vivit_b': _vivit(),
+    'vivit_b_fe': _vivit_alone(attention='factorised_encoder'),
+    'vivit_b_fsa': _vivit_alone(attention='factorised_self_attention', pool='mean'),
+    'vivit_b_fdp': _vivit_alone(attention='factorised_dot_product', pool='mean'),
 }

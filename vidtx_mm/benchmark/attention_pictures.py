@@ -1,0 +1,53 @@
+"""Pictures of what a query sees, and curves of what the schemes cost."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+
+from .receptive_field import DESIGNS, Grid, seen
+
+COLOURS = ('#e8e8e8', '#f4a259', '#28536b')  # not seen, seen, the query
+CURVES = {'macs': ('G multiply-adds', 1e9), 'seconds': ('seconds, one thread', 1.0), 'mib': ('MiB of tensors', 1.0)}
+
+
+def draw(design: str, folder: Path, grid: Grid = (4, 8, 8), query: Grid = (1, 2, 5)) -> Path:
+    """A picture of one design: a row per attention, a column per frame."""
+    attentions = DESIGNS[design]()
+    figure = Figure(figsize=(1.3 * grid[0] + 1.4, 1.4 * len(attentions) + 0.2), layout='constrained')
+    rows = figure.subplots(len(attentions), grid[0], squeeze=False)
+    for row, (name, attend) in zip(rows, attentions.items(), strict=True):
+        cells = seen(attend, grid, query).int().numpy()
+        cells[query] = 2
+        for frame, (axes, image) in enumerate(zip(row, cells, strict=True)):
+            axes.pcolormesh(image, cmap=ListedColormap(COLOURS), vmin=0, vmax=2, edgecolors='white', linewidth=1)
+            axes.set(aspect='equal', xticks=[], yticks=[])
+            axes.invert_yaxis()
+            axes.set_frame_on(False)
+            if name == next(iter(attentions)):
+                axes.set_title(f't = {frame}', fontsize=8)
+        row[0].set_ylabel(name, fontsize=8)
+    path = folder / f'attention_{design}.png'
+    figure.savefig(path, dpi=100)
+    return path
+
+
+def plot(costs: Sequence[Mapping[str, Any]], folder: Path) -> Path:
+    """Curves of multiply-adds, time and memory against frames (top) and against the side of a frame (bottom)."""
+    figure = Figure(figsize=(10, 6), layout='constrained')
+    axes = figure.subplots(2, len(CURVES))
+    for (top, bottom), (key, (label, unit)) in zip(axes.T, CURVES.items(), strict=True):
+        for attention in dict.fromkeys(cost['attention'] for cost in costs):
+            own = [cost for cost in costs if cost['attention'] == attention]
+            for panel, by, fixed, value in ((top, 'frames', 'side', 14), (bottom, 'side', 'frames', 8)):
+                points = sorted((cost[by], cost[key] / unit) for cost in own if cost[fixed] == value)
+                panel.plot(*np.array(points).T, marker='o', markersize=3, label=attention)
+        top.set(xlabel='frames of 14 x 14 tokens', title=label)
+        bottom.set(xlabel='tokens along a side, 8 frames')
+    axes[0, 0].legend(fontsize=8)
+    path = folder / 'attention_costs.png'
+    figure.savefig(path, dpi=100)
+    return path

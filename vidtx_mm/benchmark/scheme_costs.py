@@ -1,0 +1,75 @@
+"""What a block of each attention scheme of TimeSformer-B costs: multiply-adds, seconds and memory of a forward pass."""
+
+import time
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+
+from ..backbones import VideoTimeSformer
+from ..backbones.timesformer_block import SCHEMES
+from .complexity import count
+
+DIM, HEADS = 768, 12
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one block for one clip of (T, H, W) tokens. ``mib`` is the largest sum of what it holds at a time."""
+
+    attention: str
+    frames: int
+    side: int
+    macs: int
+    seconds: float
+    mib: float
+
+
+class Block(torch.nn.Module):
+    """A block that takes clips (B, T, H, W, C) of tokens, and sets the class token to zero."""
+
+    def __init__(self, attention: str) -> None:
+        super().__init__()
+        model = VideoTimeSformer(arch=dict(embed_dims=DIM, depth=1, num_heads=HEADS), attention=attention)
+        self.block, self.frames_are_samples = model.blocks[0], attention == 'space'
+
+    def forward(self, clips: Tensor) -> Tensor:
+        grid = tuple(clips.shape[1:4])
+        if self.frames_are_samples:
+            clips, grid = clips.flatten(0, 1)[:, None], (1, *grid[1:])
+        tokens = torch.nn.functional.pad(clips.flatten(1, 3), (0, 0, 1, 0))
+        return self.block(tokens, grid)
+
+
+def measure(attention: str, frames: int, side: int, runs: int = 3) -> Cost:
+    """Seconds are processor time of the fastest run, by one thread; memory is read from PyTorch's allocator."""
+    shape = (1, frames, side, side, DIM)
+    with torch.device('meta'):
+        macs = count(Block(attention), shape).macs
+    block, clips = Block(attention).eval(), torch.randn(shape)
+    with torch.no_grad():
+        block(clips)
+        seconds = []
+        for _ in range(runs):
+            start = time.process_time()
+            block(clips)
+            seconds.append(time.process_time() - start)
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+            block(clips)
+    return Cost(attention, frames, side, macs, min(seconds), _peak(profile) / 2**20)
+
+
+def _peak(profile: torch.profiler.profile) -> int:
+    """The most bytes that tensors held at a time, from the record of allocations and releases."""
+    held = most = 0
+    for event in profile.profiler.kineto_results.events():  # type: ignore[union-attr]
+        if event.name() == '[memory]':
+            held += event.nbytes()
+            most = max(most, held)
+    return most
+
+
+def table(frames: tuple[int, ...], sides: tuple[int, ...], runs: int = 3) -> list[dict]:
+    """Costs of all schemes for clips of ``frames`` at 14 x 14 tokens, and for 8 frames at ``sides``."""
+    shapes = dict.fromkeys([*((t, 14) for t in frames), *((8, side) for side in sides)])
+    return [asdict(measure(name, t, side, runs)) for name in SCHEMES for t, side in shapes]
