@@ -31,6 +31,9 @@ model = dict(
         window_size=(4, 4, 4),
         drop_path_rate=0.0,
         out_indices=(1,),
+        # The usual standard deviation of 0.02 is for layers ten times as wide: with it the two circles, which differ in
+        # nothing but the order of directions, stay mixed up for twice as many epochs.
+        init_cfg=dict(type='Xavier', layer='Linear', distribution='normal'),
     ),
     cls_head=dict(
         type='vidtx_mm.VideoClsHead',
@@ -128,5 +131,5 @@ param_scheduler = [
 randomness = dict(seed=0)
 
 default_hooks = dict(
-    checkpoint=dict(interval=1, max_keep_ckpts=1, save_best='acc/top1', rule='greater'), logger=dict(interval=16)
+    checkpoint=dict(interval=1, max_keep_ckpts=1, save_best='acc/top1', rule='greater'), logger=dict(interval=32)
 )

@@ -104,8 +104,7 @@ def draw_confusion(predictions: Predictions, file: Path) -> None:
     axes.grid(which='minor', **GRID)
     axes.tick_params(which='both', length=0)
     axes.set(xlabel='predicted', ylabel='true')
-    right = int(predictions.correct.sum())
-    axes.set_title(f'{right} of {len(predictions.labels)} held-out clips right')
+    axes.set_title(tally(predictions))
     save(figure, file)
 
 
@@ -154,11 +153,10 @@ def filmstrip(frames: np.ndarray, zoom: int = 3, gap: int = 4) -> np.ndarray:
 def draw_predictions(predictions: Predictions, file: Path) -> None:
     """Clips as rows of frames from left to right, with the true and the predicted class and its probability."""
     columns = choose(predictions)
-    mistakes = int((~predictions.correct).sum())
-    second = f'Mistakes ({mistakes} in all), then further clips' if mistakes else 'No mistakes: further clips'
-    heads = ('The first held-out clip of each class', second)
+    heads = ('The first held-out clip of each class', 'Further held-out clips, mistakes first')
     figure = Figure(figsize=(17, 1.35 * SHEET_ROWS + 0.8), layout='constrained')
-    figure.suptitle('Frames run from left to right; the border wraps around, and so does the size', fontsize=12)
+    title = f'{tally(predictions)}. Frames run from left to right; what leaves on one side comes in on the other'
+    figure.suptitle(title, fontsize=12)
     grid = figure.subplots(SHEET_ROWS, 2, squeeze=False)
     for axes in grid.flat:
         axes.axis('off')
@@ -170,6 +168,10 @@ def draw_predictions(predictions: Predictions, file: Path) -> None:
             text, colour = caption(predictions, clip)
             axes.text(0, 1.04, text, color=colour, fontsize=11, transform=axes.transAxes, va='bottom')
     save(figure, file)
+
+
+def tally(predictions: Predictions) -> str:
+    return f'{int(predictions.correct.sum())} of {len(predictions.labels)} held-out clips right'
 
 
 def caption(predictions: Predictions, clip: int) -> tuple[str, str]:
