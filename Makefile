@@ -1,11 +1,14 @@
-# make setup   .venv with everything the tests and the demo need; nothing is compiled
-# make test    setup, then ruff, mypy and the whole test-suite
-# make demo    setup, then train and test a small Video Swin on generated clips
-# make lint    setup, then ruff and mypy alone
-# make clean   remove .venv, caches and work_dirs/demo
+# make setup        .venv with everything that recognition, its tests and the demo need; nothing is compiled
+# make setup-dense  .venv-dense with mmdet, mmpose and mmcv's operators, which are compiled where no ready file is found
+# make test         both, then ruff, mypy and the whole test-suite
+# make test-dense   the tests of detection and pose alone
+# make demo         setup, then train and test a small Video Swin on generated clips
+# make lint         setup, then ruff and mypy alone
+# make clean        remove the environments, caches and work_dirs/demo
 #
-# PYTHON names the interpreter that .venv is made with, JOBS the test processes. pip's own settings (PIP_INDEX_URL,
-# PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS, ...) are respected; docs/install.md says how to choose a build of torch.
+# PYTHON names the interpreter that the environments are made with, JOBS the test processes. pip's own settings
+# (PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS, ...) are respected; docs/install.md says how to choose a build of
+# torch.
 
 PYTHON ?= python3
 JOBS ?= 2
@@ -13,10 +16,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --prefer-binary
 STAMP := $(VENV)/.up-to-date
+DENSE := .venv-dense
+DENSE_PIP := $(DENSE)/bin/python -m pip install --disable-pip-version-check --prefer-binary
+DENSE_STAMP := $(DENSE)/.up-to-date
 
 SHELL := bash
 .SHELLFLAGS := -o pipefail -c
-.PHONY: setup test demo lint clean
+.PHONY: setup setup-dense test test-recognition test-dense demo lint clean
 .DEFAULT_GOAL := setup
 
 setup: $(STAMP)
@@ -43,17 +49,43 @@ $(STAMP): pyproject.toml constraints.txt build_mim.py Makefile
 	@touch $@
 	@echo "set up: source $(BIN)/activate"
 
+setup-dense: $(DENSE_STAMP)
+
+# The pins of constraints-dense.txt replace those of the same names in constraints.txt.
+$(DENSE_STAMP): $(STAMP) constraints-dense.txt tools/install_mmcv.py
+	@echo "[1/5] $(DENSE), with $$($(PYTHON) --version)"
+	@[ "$$($(DENSE)/bin/python --version 2>&1)" = "$$($(PYTHON) --version)" ] || $(PYTHON) -m venv --clear $(DENSE)
+	@awk -F'==' '!/^#/ && NR == FNR { own[$$1]; print } !/^#/ && NR > FNR && !($$1 in own)' \
+		constraints-dense.txt constraints.txt > $(DENSE)/constraints.txt
+	@echo "[2/5] torch"
+	@$(DENSE_PIP) -q -c $(DENSE)/constraints.txt setuptools wheel ninja
+	@$(DENSE_PIP) -c $(DENSE)/constraints.txt torch 'numpy<2'
+	@echo "[3/5] mmcv with its operators"
+	@$(DENSE_PIP) -q -c $(DENSE)/constraints.txt mmengine
+	@$(DENSE)/bin/python tools/install_mmcv.py
+	@echo "[4/5] mmdet, MMAction2, test tools and vidtx_mm itself"
+	@$(DENSE_PIP) -c $(DENSE)/constraints.txt --no-build-isolation -e '.[dense]' openmim pytest pytest-xdist \
+		| grep --line-buffered -E '^(Collecting|Processing|Building|Installing)'
+	@echo "[5/5] mmpose, without its dependency chumpy, which cannot be installed"
+	@$(DENSE_PIP) -q -c $(DENSE)/constraints.txt --no-deps mmpose
+	@touch $@
+
 lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy vidtx_mm/layers vidtx_mm/weights
 
+test: test-recognition test-dense
+
 # One thread per process: the processes, not torch's threads, share the cores.
-test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+test-recognition: lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --ignore tests/dense
+
+test-dense: setup-dense
+	OMP_NUM_THREADS=1 $(DENSE)/bin/python -m pytest -n $(JOBS) --dist loadfile tests/dense
 
 demo: setup
 	$(BIN)/python tools/demo.py
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache work_dirs/demo
+	rm -rf $(VENV) $(DENSE) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache work_dirs/demo
