@@ -7,6 +7,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from vidtx_mm.backbones import VideoTimeSformer
 from vidtx_mm.backbones.timesformer_block import SCHEMES
+from vidtx_mm.benchmark.complexity import count
 from vidtx_mm.layers import resize_space_table
 
 SMALL = dict(arch=dict(embed_dims=16, depth=2, num_heads=2), img_size=16, patch_size=4, num_frames=4)
@@ -294,3 +295,21 @@ def test_bad_inputs():
         build()(torch.randn(3, 4, 16, 16))
     with pytest.raises(ValueError, match='input channels'):
         build()(torch.randn(1, 4, 3, 16, 16))
+
+
+@pytest.mark.parametrize(
+    'kwargs, frames, size, gmacs',
+    [
+        (dict(), 8, 224, 196.7),
+        (dict(num_frames=16, img_size=448), 16, 448, 1703),
+        (dict(num_frames=96), 96, 224, 2380),
+        (dict(attention='joint'), 8, 224, 180),
+        (dict(attention='space'), 8, 224, 141),
+    ],
+    ids=str,
+)
+def test_multiply_adds(kwargs, frames, size, gmacs):
+    """Published: the paper (a third of three views), MMAction2's README for the last two. Every patch is computed."""
+    with torch.device('meta'):
+        model = VideoTimeSformer(**kwargs, pool='mean')
+    assert count(model, (1, 3, frames, size, size)).macs / 1e9 == pytest.approx(gmacs, rel=0.01)
