@@ -130,6 +130,7 @@ def test_start_from_an_image_vit(file, attention):
         assert not weights[f'blocks.1.{name}_fc.weight'].any() and not weights[f'blocks.1.{name}_fc.bias'].any()
     assert 'time_embed' not in weights or not weights['time_embed'].any()
     assert len(report.keys('borrowed')) == 12 * len(added)
+    assert not report.keys('inflated') and not report.notes
 
 
 def test_divided_model_from_an_image_vit_answers_a_still_clip_like_the_image_model():

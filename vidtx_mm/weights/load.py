@@ -109,15 +109,15 @@ def adapt(opened: Opened, model: nn.Module, options: Options | None = None) -> t
     for key, reason in file.dropped.items():
         report.add(key, 'dropped', reason)
     report.notes += [remark] if remark and loaded_head else []
-    report.notes += _inflation_notes(options.inflate, job)
+    report.notes += _inflation_notes(options.inflate, job, report)
     report.notes += family.remarks(found, file, model) if family.remarks else []
     state_dict |= loaded_head
     report.count(model, state_dict)
     return state_dict, report
 
 
-def _inflation_notes(asked: str | None, job: Job) -> list[str]:
-    if job.images and asked is None:
+def _inflation_notes(asked: str | None, job: Job, report: LoadReport) -> list[str]:
+    if job.images and asked is None and report.keys('inflated'):
         others = ', '.join(f'inflate={rule!r}' for rule in KERNEL_RULES if rule != job.inflate)
         return [
             f'image kernels were inflated by {job.inflate!r}, as for the published models; {others} is the other rule'

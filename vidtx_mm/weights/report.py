@@ -70,6 +70,8 @@ class LoadReport:
                 key = ''
             elif entry.action == 'renamed':
                 key, detail = f'{key} {_pattern(detail)}', ''
+            elif entry.action == 'borrowed':
+                key, detail = f'{key} {_pattern(detail)}', ''
             groups.setdefault((entry.action, detail), []).append(key)
         lines = [f'{self.checkpoint} ({self.source}, container {self.container!r}) into {self.model}:']
         for (action, detail), keys in groups.items():
