@@ -10,14 +10,14 @@ import importlib.util
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-from vidtx_mm.repairs import mmaction2, mmengine, mmpose
+from vidtx_mm.repairs import mmaction2, mmcv, mmengine, mmpose
 
 SWITCH = 'VIDTX_MM_NO_REPAIR'
 logger = logging.getLogger('vidtx_mm')
@@ -33,7 +33,8 @@ class Repair:
         since: the versions that have it.
         broken: what fails without the repair.
         upstream: where it is reported.
-        modules: the modules whose import the repair waits for.
+        modules: the modules whose import the repair waits for. Without a repair, an import of theirs that fails names
+            the remedy.
         detect: whether this installation has the fault.
         repair: context manager around the execution of a module; None where only the user can act.
         remedy: what is left to the user.
@@ -163,6 +164,17 @@ REPAIRS = (
         repair=None,
         remedy='pip install "moviepy<2"',
     ),
+    Repair(
+        name='mmcv_ops',
+        package='mmcv-lite, mmcv',
+        since='mmcv-lite, or mmcv built without its operators, beside mmdet or mmpose',
+        broken="import mmdet.models and mmpose.models fail: No module named 'mmcv._ext'",
+        upstream='no fault of theirs',
+        modules=('mmcv.ops',),
+        detect=mmcv.lacks_operators,
+        repair=None,
+        remedy=mmcv.OPERATORS,
+    ),
 )
 
 _done: set[str] = set()
@@ -193,13 +205,21 @@ def _run(rows: Iterable[Repair], module: ModuleType, execute: Callable[[], None]
     present = [row for row in rows if row.detect()]
     with ExitStack() as stack:
         for row in present:
-            assert row.repair is not None
-            stack.enter_context(row.repair(module))
+            stack.enter_context(row.repair(module) if row.repair else _explained(row))
         execute()
     for row in present:
-        if row.name not in _done:
+        if row.repair and row.name not in _done:
             _done.add(row.name)
             logger.debug('repaired %s %s: %s (%s)', row.package, row.since, row.broken, row.upstream)
+
+
+@contextmanager
+def _explained(row: Repair) -> Iterator[None]:
+    """Add the remedy to the message of an import that fails."""
+    try:
+        yield
+    except ImportError as error:
+        raise type(error)(f'{error}. Remedy: {row.remedy}', name=error.name, path=error.path) from error
 
 
 class _Waiting(importlib.abc.MetaPathFinder):
@@ -230,7 +250,7 @@ def apply_repairs() -> None:
     off = switched_off()
     rows: dict[str, list[Repair]] = {}
     for row in REPAIRS:
-        if row.repair and row.name not in off:
+        if row.name not in off:
             for name in row.modules:
                 rows.setdefault(name, []).append(row)
     for name in rows.keys() & sys.modules.keys():

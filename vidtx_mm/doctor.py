@@ -18,6 +18,7 @@ from importlib.metadata import distributions
 from vidtx_mm import probes
 from vidtx_mm.compat import REPAIRS, SWITCH, state
 from vidtx_mm.repairs.environment import installed
+from vidtx_mm.repairs.mmcv import OPERATORS
 
 SHOWN = (
     'vidtx_mm torch torchvision mmengine mmcv mmcv-lite mmaction2 mmdet mmpose openmim setuptools numpy opencv-python '
@@ -54,10 +55,6 @@ class Ability:
 
 LITE = 'pip uninstall -y mmcv mmcv-lite && pip install mmcv-lite==2.1.0'
 MIM = 'pip install openmim "setuptools<82" "pandas<3"  # pandas 3 does not import beside numpy 1'
-OPERATORS = (
-    'pip uninstall -y mmcv mmcv-lite && pip install "setuptools<82" wheel ninja && '
-    'MMCV_WITH_OPS=1 pip install --no-build-isolation mmcv==2.1.0  # may compile for 20 minutes or more'
-)
 HOST = (
     need(
         'vidtx_mm',
