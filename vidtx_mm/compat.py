@@ -183,7 +183,7 @@ _done: set[str] = set()
 def switched_off() -> frozenset[str]:
     """Names in ``VIDTX_MM_NO_REPAIR``; a name that is not in the table is a ValueError."""
     names = {word.strip() for word in os.environ.get(SWITCH, '').split(',')} - {''}
-    known = {row.name for row in REPAIRS if row.repair}
+    known = {row.name for row in REPAIRS if row.modules}
     if names == {'all'}:
         return frozenset(known)
     if unknown := names - known:
