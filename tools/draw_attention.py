@@ -13,7 +13,7 @@ import torch
 from vidtx_mm.benchmark.attention_pictures import draw, plot
 from vidtx_mm.benchmark.receptive_field import DESIGNS
 from vidtx_mm.benchmark.report import machine, versions
-from vidtx_mm.benchmark.scheme_costs import table
+from vidtx_mm.benchmark.scheme_costs import growth, table
 
 DOCS = Path(__file__).resolve().parents[1] / 'docs'
 
@@ -31,7 +31,7 @@ def main() -> None:
         print(draw(design, images))
     if args.measure:
         torch.set_num_threads(1)
-        record = dict(machine=machine(), versions=versions(), costs=table(tuple(args.frames), tuple(args.sides)))
+        record = dict(machine=machine(), versions=versions(), costs=table(args.frames, args.sides), growth=growth())
         (args.out / 'attention_costs.json').write_text(json.dumps(record, indent=1) + '\n')
         print(plot(record['costs'], images))
 

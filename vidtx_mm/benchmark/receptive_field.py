@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,7 +32,7 @@ def _randomise(module: torch.nn.Module) -> None:
 
 def timesformer(attention: str) -> dict[str, Attend]:
     """The attentions of a block of TimeSformer in the order of computation, by the names of their parameters."""
-    block = VideoTimeSformer(arch=dict(embed_dims=DIM, depth=1, num_heads=1), attention=attention).blocks[0]
+    block: Any = VideoTimeSformer(arch=dict(embed_dims=DIM, depth=1, num_heads=1), attention=attention).blocks[0]
     _randomise(block)
     cls = torch.ones(1, 1, DIM, dtype=torch.float64)
 
@@ -47,7 +48,8 @@ def timesformer(attention: str) -> dict[str, Attend]:
 def video_swin() -> dict[str, Attend]:
     """The two kinds of blocks of a stage of Video Swin, with windows of 2 x 4 x 4 tokens."""
     arch = dict(embed_dims=DIM, depths=(2,), num_heads=(1,))
-    blocks = VideoSwin(arch=arch, window_size=(2, 4, 4), out_indices=0).layers[0].blocks
+    stage: Any = VideoSwin(arch=arch, window_size=(2, 4, 4), out_indices=0).layers[0]
+    blocks = stage.blocks
     _randomise(blocks)
     return {'windows': blocks[0].attend, 'shifted windows': blocks[1].attend}
 

@@ -1,8 +1,11 @@
 """What a block of each attention scheme of TimeSformer-B costs: multiply-adds, seconds and memory of a forward pass."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -62,14 +65,25 @@ def measure(attention: str, frames: int, side: int, runs: int = 3) -> Cost:
 def _peak(profile: torch.profiler.profile) -> int:
     """The most bytes that tensors held at a time, from the record of allocations and releases."""
     held = most = 0
-    for event in profile.profiler.kineto_results.events():  # type: ignore[union-attr]
+    events: Any = profile.profiler
+    for event in events.kineto_results.events():
         if event.name() == '[memory]':
             held += event.nbytes()
             most = max(most, held)
     return most
 
 
-def table(frames: tuple[int, ...], sides: tuple[int, ...], runs: int = 3) -> list[dict]:
+def table(frames: Sequence[int], sides: Sequence[int], runs: int = 3) -> list[dict[str, Any]]:
     """Costs of all schemes for clips of ``frames`` at 14 x 14 tokens, and for 8 frames at ``sides``."""
     shapes = dict.fromkeys([*((t, 14) for t in frames), *((8, side) for side in sides)])
     return [asdict(measure(name, t, side, runs)) for name in SCHEMES for t, side in shapes]
+
+
+def growth(frames: Sequence[int] = (8, 16, 32, 64, 96), runs: int = 2) -> dict[str, Any]:
+    """Divided attention against the frames, and the line through its seconds: slope per frame and R squared."""
+    costs = [measure('divided', t, 14, runs) for t in frames]
+    seconds = [cost.seconds for cost in costs]
+    slope, offset = np.polyfit(frames, seconds, 1)
+    r_squared = np.corrcoef(frames, seconds)[0, 1] ** 2
+    line = dict(seconds_per_frame=float(slope), seconds_at_zero=float(offset), r_squared=float(r_squared))
+    return dict(costs=[asdict(cost) for cost in costs], line=line)
