@@ -1,0 +1,40 @@
+"""The TimeSformer demonstrations: the clips and the steps of the Swin one; with and without attention over time."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from vidtx_mm.demo.shapes import ShapesSpec
+from vidtx_mm.registry import MODELS
+
+DEMO = Path(__file__).resolve().parents[2] / 'configs' / 'demo'
+
+
+def flat(value, key: str = '') -> dict:
+    if not isinstance(value, dict):
+        return {key: value}
+    return {name: inner for part, entry in value.items() for name, inner in flat(entry, f'{key}.{part}').items()}
+
+
+@pytest.mark.parametrize('name', ['timesformer', 'timesformer_space'])
+def test_config_fits_the_clips(name: str) -> None:
+    cfg, spec = Config.fromfile(DEMO / f'{name}_shapes.py'), ShapesSpec()
+    backbone = MODELS.build(cfg.model.backbone).eval()
+    assert backbone.num_frames == spec.frames and backbone.pos_embed.shape[1] == 1 + (spec.size // 8) ** 2
+    out = backbone(torch.zeros(1, 3, spec.frames, spec.size, spec.size))
+    assert out.shape == (1, cfg.model.cls_head.in_channels)
+
+
+def test_the_control_differs_in_the_attention_alone() -> None:
+    ours, control = (
+        flat(Config.fromfile(DEMO / f'{name}_shapes.py').to_dict()) for name in ('timesformer', 'timesformer_space')
+    )
+    assert {key for key in ours | control if ours.get(key) != control.get(key)} == {'.model.backbone.attention'}
+
+
+def test_it_differs_from_the_swin_demonstration_in_model_and_schedule_alone() -> None:
+    ours, swin = (Config.fromfile(DEMO / f'{name}_shapes.py').to_dict() for name in ('timesformer', 'swin3d'))
+    different = {key for key in ours | swin if ours.get(key) != swin.get(key)}
+    assert different <= {'model', 'optim_wrapper', 'param_scheduler', 'epochs', 'train_cfg'}
