@@ -178,6 +178,12 @@ def test_drop_path_drops_groups():
     assert 0 < dropped[0, 0].sum() < 64
 
 
+def test_drop_path_rises_from_block_to_block():
+    """transformers' first version took one rate for all blocks; the official code draws a line from 0."""
+    model = VideoTimeSformer(**{**SMALL, 'arch': dict(embed_dims=16, depth=5, num_heads=2)}, drop_path_rate=0.2)
+    assert [round(block.drop_path.rate, 9) for block in model.blocks] == [0, 0.05, 0.1, 0.15, 0.2]
+
+
 def test_pools():
     x = torch.randn(2, 3, 3, 16, 24)
     maps = build(pool='none')(x)
