@@ -28,6 +28,8 @@ steps = [170, 200]  # the epochs after which the rate falls to a tenth
 checkpoint = 'https://huggingface.co/Sense-X/uniformer_image/resolve/main/uniformer_small_in1k.pth'
 
 codec = dict(type='MSRAHeatmap', input_size=(320, 448), heatmap_size=(80, 112), sigma=3)
+dataset_type = 'CocoDataset'  # mmpose's inferencers look for this name and the next
+data_mode = 'topdown'
 
 model = dict(
     type='TopdownPoseEstimator',
@@ -82,8 +84,8 @@ train_dataloader = dict(
     persistent_workers=num_workers > 0,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
-        type='CocoDataset',
-        data_mode='topdown',
+        type=dataset_type,
+        data_mode=data_mode,
         data_root=data_root,
         ann_file=ann_file_train,
         data_prefix=dict(img=img_train),
@@ -98,8 +100,8 @@ val_dataloader = dict(
     drop_last=False,
     sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
     dataset=dict(
-        type='CocoDataset',
-        data_mode='topdown',
+        type=dataset_type,
+        data_mode=data_mode,
         data_root=data_root,
         ann_file=ann_file_val,
         data_prefix=dict(img=img_val),

@@ -126,3 +126,19 @@ def test_published_form_of_checkpoint_is_tested(trained: Trained, run_mim: RunMi
 
 def _is_parameter(key: str) -> bool:
     return key.rpartition('.')[2] in ('weight', 'bias')
+
+
+def test_inferencers_take_config_and_checkpoint(trained: Trained, figures: Path, tmp_path: Path) -> None:
+    """What docs/dense.md does with one image."""
+    job, image = trained.job, str(figures / 'val/00000.png')
+    files = [str(trained.folder / job.config.name), str(trained.work_dir / 'epoch_5.pth')]
+    if job.package == 'mmdet':
+        from mmdet.apis import DetInferencer
+
+        DetInferencer(*files, device='cpu')(image, out_dir=str(tmp_path), no_save_pred=False)
+    else:
+        from mmpose.apis import MMPoseInferencer
+
+        estimator = MMPoseInferencer(pose2d=files[0], pose2d_weights=files[1], det_model='whole_image', device='cpu')
+        next(estimator(image, out_dir=str(tmp_path)))
+    assert sorted(path.name for path in tmp_path.rglob('00000.*')) == ['00000.json', '00000.png']
