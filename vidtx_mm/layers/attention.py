@@ -45,5 +45,7 @@ class Attention(nn.Module):
         bias = (None, None) if self.qkv.bias is None else self.qkv.bias.split((dim, 2 * dim))
         query, key_value = self.qkv.weight.split((dim, 2 * dim))
         q = F.linear(x[:, :1], query, bias[0]).view(groups, 1, self.num_heads, -1).transpose(1, 2)
-        kv = F.linear(x, key_value, bias[1]).view(groups, tokens, 2, self.num_heads, -1).permute(2, 0, 3, 1, 4)
-        return self.join_heads(F.scaled_dot_product_attention(q, *kv.unbind(0)))
+        k, v = (
+            F.linear(x, key_value, bias[1]).view(groups, tokens, 2, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        )
+        return self.join_heads(F.scaled_dot_product_attention(q, k, v))
