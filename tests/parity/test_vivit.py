@@ -55,6 +55,8 @@ def run(model: torch.nn.Module, clip: torch.Tensor) -> dict[str, torch.Tensor]:
     with torch.no_grad():
         found['features'] = backbone(clip)
         found['logits'] = model.cls_head(found['features'])
+        # For the class token, the last block computes that alone; the case has all tokens.
+        found['encoderblock_11'] = backbone.blocks[11](found['into_encoderblock_11'])
         found['encoder_norm'] = backbone.norm(found['encoderblock_11'])
     return found
 
