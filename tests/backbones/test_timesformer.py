@@ -319,3 +319,12 @@ def test_multiply_adds(kwargs, frames, size, gmacs):
     with torch.device('meta'):
         model = VideoTimeSformer(**kwargs, pool='mean')
     assert count(model, (1, 3, frames, size, size)).macs / 1e9 == pytest.approx(gmacs, rel=0.01)
+
+
+@pytest.mark.parametrize('attention', ['divided', 'local_global', 'axial'])
+def test_inference_joins_the_last_two_layers_of_added_attention(attention):
+    model = build(attention=attention).double()
+    clips = torch.randn(1, 3, 4, 16, 16, dtype=torch.float64)
+    expected = model(clips).detach()
+    with torch.no_grad():
+        torch.testing.assert_close(model(clips), expected, rtol=1e-12, atol=1e-12)

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..layers import (
     HEIGHT,
@@ -89,9 +90,14 @@ class TimeSformerBlock(nn.Module):
     def attend_added(self, name: str, patches: Tensor) -> Tensor:
         """The residual of an added attention for (B, T, H, W, C) patches."""
         partition, _ = self.scheme.added[name]
-        tokens, layout = partition.split(getattr(self, f'{name}_norm1')(patches))
-        residual = self.drop_path(getattr(self, f'{name}_attn')(tokens))
-        return partition.merge(getattr(self, f'{name}_fc')(residual), layout)
+        norm, attention, fc = (getattr(self, f'{name}_{part}') for part in ('norm1', 'attn', 'fc'))
+        tokens, layout = partition.split(norm(patches))
+        if self.training or torch.is_grad_enabled():
+            residual = fc(self.drop_path(attention(tokens)))
+        else:  # proj and fc are linear: one product of the size of a weight spares one of the size of the clip
+            weight, bias = fc.weight @ attention.proj.weight, fc(attention.proj.bias)
+            residual = F.linear(attention.attend(tokens), weight, bias)
+        return partition.merge(residual, layout)
 
     def groups(self, cls: Tensor, patches: Tensor) -> list[tuple[Tensor, Any]]:
         """The normed (G, 1 + N, C) groups that hold the class token (B, 1, C) each, and their layouts."""

@@ -27,12 +27,13 @@ class Complexity:
 def count(model: nn.Module, shape: Shape, call: Callable[[nn.Module, Tensor], Any] | None = None) -> Complexity:
     """Count one forward pass of a meta-device model in eval mode with an input of ``shape``.
 
+    Gradients stay enabled, since inference without them takes shortcuts that the published counts do not know.
     On the meta device PyTorch takes the plain path of attention, whose two products are counted whatever fused
     kernel a real device would use.
     """
     model.eval().requires_grad_(False)  # the counter's hooks stumble over gradients of views
     clips = torch.empty(shape, device='meta')
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.enable_grad(), FlopCounterMode(display=False) as counter:
         model(clips) if call is None else call(model, clips)
     return Complexity(sum(p.numel() for p in model.parameters()), counter.get_total_flops() // 2)
 

@@ -160,6 +160,7 @@ PAIRS: dict[str, Pair] = {
     'uniformer_s': _uniformer('small', [3, 4, 8, 3], frames=16),
     'uniformer_b': _uniformer('base', [5, 8, 20, 7], frames=16),
     'timesformer': _timesformer_mmaction(),
+    'timesformer_l': _timesformer_mmaction(96),
     'timesformer_transformers': _timesformer_transformers(),
     'vivit_b': _vivit(),
     'vivit_b_fe': _vivit_alone(attention='factorised_encoder'),

@@ -3,6 +3,8 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .parts import in_parts
+
 # From this many tokens on, a CPU is faster with the keys and values of a head in one piece, which it reads many times.
 LONG = 1024
 
@@ -30,14 +32,21 @@ class Attention(nn.Module):
 
     def join_heads(self, x: Tensor) -> Tensor:
         """Project (G, heads, N, C / heads) back to (G, N, C)."""
-        return self.proj(x.transpose(1, 2).flatten(2))
+        return self.proj(_side_by_side(x))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Let the N tokens of each group in (G, N, C) attend to one another."""
+    def attend(self, x: Tensor) -> Tensor:
+        """Let the N tokens of each group in (G, N, C) attend to one another; the result before ``proj``, (G, N, C)."""
+        return in_parts(self._attend, x, x.shape[1] * self.qkv.out_features)
+
+    def _attend(self, x: Tensor) -> Tensor:
         q, k, v = self.split_heads(x)
         if x.device.type == 'cpu' and x.shape[1] >= LONG:
             k, v = k.contiguous(), v.contiguous()
-        return self.join_heads(F.scaled_dot_product_attention(q, k, v))
+        return _side_by_side(F.scaled_dot_product_attention(q, k, v))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Let the N tokens of each group in (G, N, C) attend to one another."""
+        return self.proj(self.attend(x))
 
     def first(self, x: Tensor) -> Tensor:
         """The (G, 1, C) that :meth:`forward` gives the first token of each group, without computing the others."""
@@ -49,3 +58,7 @@ class Attention(nn.Module):
             F.linear(x, key_value, bias[1]).view(groups, tokens, 2, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
         )
         return self.join_heads(F.scaled_dot_product_attention(q, k, v))
+
+
+def _side_by_side(heads: Tensor) -> Tensor:
+    return heads.transpose(1, 2).flatten(2)

@@ -31,7 +31,7 @@ class NeighbourhoodAttention(Attention):
     so nothing is masked and no more than the neighbourhood is computed.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
+    def attend(self, x: Tensor) -> Tensor:
         batch, frames, height, width, dim = x.shape
         q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).movedim(-2, 1).unbind(-2)
         rows = []
@@ -43,7 +43,7 @@ class NeighbourhoodAttention(Attention):
                 attended = F.scaled_dot_product_attention(piece.flatten(2, 4), keys, values)
                 pieces.append(attended.view(piece.shape))
             rows.append(torch.cat(pieces, 4))
-        return self.proj(torch.cat(rows, 3).movedim(1, -2).reshape(batch, frames, height, width, dim))
+        return torch.cat(rows, 3).movedim(1, -2).reshape(batch, frames, height, width, dim)
 
 
 def _places(shape: Sequence[int], stride: int) -> list[tuple[slice, ...]]:
