@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.optim import OneCycleLR, OneCycleParamScheduler
 
 import vidtx_mm  # noqa: F401
 
@@ -32,10 +33,11 @@ class Reduced:
         Reduced(eval, "print('ran')"),
         Reduced(getattr, HistoryBuffer, '__init__'),
         Reduced(getattr, Reduced(getattr, HistoryBuffer, '__init__'), '__globals__'),
+        Reduced(getattr, OneCycleParamScheduler, 'step'),
         Reduced(getattr, np.ndarray, 'tofile'),
         Reduced(logging.FileHandler, 'ran.log'),
     ],
-    ids=['print', 'eval', 'getattr of a dunder', 'getattr of globals', 'getattr of numpy', 'file'],
+    ids=['print', 'eval', 'getattr of a dunder', 'getattr of globals', 'getattr of a scheduler', 'getattr of numpy', 'file'],
 )
 def test_hostile_checkpoints_are_still_refused(
     payload: Reduced, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -60,3 +62,27 @@ def test_arrays_written_by_either_numpy_load(home: str, value: Any, tmp_path: Pa
             there.writestr(name, content)
     loaded = torch.load(tmp_path / 'there.pth', weights_only=True)['best_score']
     np.testing.assert_array_equal(loaded, value, strict=True)
+
+
+@pytest.mark.parametrize('anneal_strategy', ['cos', 'linear'])
+def test_a_one_cycle_schedule_resumes(anneal_strategy: str, tmp_path: Path) -> None:
+    """Its state holds a function; torch's protection refuses functions."""
+
+    def schedule() -> OneCycleLR:
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+        return OneCycleLR(optimizer, eta_max=0.1, total_steps=9, anneal_strategy=anneal_strategy, by_epoch=False)
+
+    whole = schedule()
+    rates = []
+    for step in range(8):
+        if step == 4:
+            torch.save([whole.state_dict(), whole.optimizer.state_dict()], tmp_path / 'epoch_1.pth')
+        whole.step()
+        rates.append(whole.get_last_value())
+    resumed = schedule()
+    state, optimizer = torch.load(tmp_path / 'epoch_1.pth', weights_only=True)
+    resumed.load_state_dict(state)
+    resumed.optimizer.load_state_dict(optimizer)
+    for rate in rates[4:]:
+        resumed.step()
+        assert resumed.get_last_value() == rate

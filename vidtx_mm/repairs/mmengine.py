@@ -15,16 +15,24 @@ def loads_weights_only() -> bool:
     return release('torch') >= (2, 6) and installed('mmengine')
 
 
-def _history_method(owner: Any, name: str) -> Any:
-    """Stands for ``getattr`` in a checkpoint and yields nothing but the statistics that every HistoryBuffer carries.
+class _OneCycle:
+    """Stands for MMEngine's OneCycleParamScheduler in a checkpoint, which names its annealing functions through it."""
 
-    MMEngine pickles ``HistoryBuffer.mean`` and its like, which pickle writes as ``getattr(HistoryBuffer, 'mean')``; the
-    real ``getattr`` on the list of safe globals would open the door to any code.
+
+def _method(owner: Any, name: str) -> Any:
+    """Stands for ``getattr`` in a checkpoint and yields nothing but the functions that MMEngine itself writes so.
+
+    Every HistoryBuffer carries ``HistoryBuffer.mean`` and its like, the state of a OneCycleLR its annealing function.
+    Pickle writes them as ``getattr(HistoryBuffer, 'mean')``; the real ``getattr`` on the list of safe globals would
+    open the door to any code.
     """
     from mmengine.logging import HistoryBuffer
+    from mmengine.optim import OneCycleParamScheduler
 
     if owner is HistoryBuffer and name in ('min', 'max', 'mean', 'current'):
         return getattr(HistoryBuffer, name)
+    if owner is _OneCycle and name in ('_annealing_cos', '_annealing_linear'):
+        return getattr(OneCycleParamScheduler, name)
     raise pickle.UnpicklingError(f'getattr({owner!r}, {name!r}) in a checkpoint is refused: it could run code')
 
 
@@ -45,7 +53,8 @@ def trust_checkpoint_globals(module: ModuleType) -> Iterator[None]:
     torch.serialization.add_safe_globals(
         [
             module.HistoryBuffer,
-            (_history_method, 'builtins.getattr'),
+            (_OneCycle, 'mmengine.optim.scheduler.param_scheduler.OneCycleParamScheduler'),
+            (_method, 'builtins.getattr'),
             np.ndarray,
             np.dtype,
             *{type(np.dtype(code)) for code in codes},

@@ -215,6 +215,7 @@ INERT = tuple(
     _inert(path)
     for path in (
         'mmengine.logging.history_buffer.HistoryBuffer',
+        'mmengine.optim.scheduler.param_scheduler.OneCycleParamScheduler',
         'builtins.getattr',
         'numpy.ndarray',
         'numpy.dtype',
