@@ -54,7 +54,7 @@ class Ability:
 
 
 LITE = 'pip uninstall -y mmcv mmcv-lite && pip install mmcv-lite==2.1.0'
-MIM = 'pip install openmim "setuptools<82" "pandas<3"  # pandas 3 does not import beside numpy 1'
+MIM = 'pip install openmim "setuptools<82" "pandas<3.1"  # pandas 3.1 does not import beside numpy 1'
 HOST = (
     need(
         'vidtx_mm',
@@ -88,11 +88,11 @@ ABILITIES = (
             need('mmpose', '1.3.2', '2', 'pip install --no-deps mmpose==1.3.2'),
             need('json-tricks', '3', '4'),
             need('munkres', '1', '4'),
-            need('six', '1', '2'),
+            need('six', '1', '2'),  # mmpose imports it and does not require it; mmdet does
             need('xtcocotools', '1.14', '2'),
         ),
         probes.pose,
-        'pip install "numpy<2" "opencv-python<4.12" "opencv-contrib-python<4.12" "pandas<3"',
+        'pip install "numpy<2" "opencv-python<4.12" "opencv-contrib-python<4.12" "pandas<3.1"',
     ),
 )
 

@@ -8,6 +8,9 @@ from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+
+from vidtx_mm.doctor import ABILITIES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,11 +31,17 @@ DECLARED = {normal(line) for line in PROJECT['dependencies']}
 DEV = {normal(line) for line in PROJECT['optional-dependencies']['dev']}
 # What the host brings, by its own word; mmcv is the user's choice of the extras.
 HOST = {normal(line) for name in ('mmengine', 'mmaction2') for line in requires(name) or () if 'extra ==' not in line}
-PINS = dict(
-    line.split(';')[0].strip().split('==')
-    for line in (ROOT / 'constraints.txt').read_text(encoding='utf-8').splitlines()
-    if line and not line.startswith('#')
-)
+
+
+def pins(file: str) -> dict[str, str]:
+    """Version by project name; of a name with several lines, each for some Pythons, the last."""
+    lines = (ROOT / file).read_text(encoding='utf-8').splitlines()
+    pairs = (line.split(';')[0].strip().split('==') for line in lines if line and not line.startswith('#'))
+    return {normal(name): version for name, version in pairs}
+
+
+PINS = pins('constraints.txt')
+DENSE_PINS = PINS | pins('constraints-dense.txt')
 
 
 BENCHMARK = ROOT / 'vidtx_mm' / 'benchmark'  # a developer's command: it may import its references
@@ -73,7 +82,17 @@ def test_no_install_compiles() -> None:
     assert 'mmcv-lite' in extras
 
 
-@pytest.mark.parametrize('extra', ['', 'recognition', 'dev'])
+@pytest.mark.parametrize('extra', ['', 'recognition', 'dev', 'dense'])
 def test_what_setup_installs_is_pinned(extra: str) -> None:
+    """To versions that the package declares to work."""
     wanted = PROJECT['optional-dependencies'][extra] if extra else PROJECT['dependencies']
-    assert {normal(line) for line in wanted} <= {normal(name) for name in PINS}
+    pinned = DENSE_PINS if extra == 'dense' else PINS
+    for requirement in map(Requirement, wanted):
+        assert requirement.specifier.contains(pinned[normal(requirement.name)]), requirement
+
+
+def test_what_holds_numpy_below_2_stands_in_the_remedy_too() -> None:
+    """The extra and doctor's command for an environment that has newer versions name the same ranges."""
+    (pose,) = (ability for ability in ABILITIES if ability.name == 'pose')
+    held = [line for line in PROJECT['optional-dependencies']['dense'] if '<' in line and '>' not in line]
+    assert pose.command == 'pip install ' + ' '.join(f'"{line}"' for line in held)
