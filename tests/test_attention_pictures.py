@@ -1,28 +1,85 @@
-"""The pictures of the attention designs show what the modules do."""
+"""The pictures of the attention designs show what the papers say and the modules do."""
+
+from collections.abc import Callable
+from itertools import product
 
 import pytest
 
 from vidtx_mm.benchmark.attention_pictures import draw
-from vidtx_mm.benchmark.receptive_field import DESIGNS, seen
+from vidtx_mm.benchmark.receptive_field import Grid, seen
+from vidtx_mm.benchmark.receptive_field_designs import DESIGNS
 
-GRID, QUERY = (4, 8, 8), (1, 2, 5)
-TOKENS = {  # per frame, of the attentions in their order
-    'timesformer_space': [[0, 64, 0, 0]],
-    'timesformer_joint': [[64, 64, 64, 64]],
-    'timesformer_divided': [[1, 1, 1, 1], [0, 64, 0, 0]],
-    'timesformer_local_global': [[16, 16, 16, 16], [0, 16, 0, 16]],
-    'timesformer_axial': [[1, 1, 1, 1], [0, 8, 0, 0], [0, 8, 0, 0]],
-    'video_swin': [[16, 16, 0, 0], [0, 16, 16, 0]],
+Sees = Callable[[Grid, Grid, Grid], bool]  # whether a query sees a key in a grid of T x H x W
+
+
+def everything(query: Grid, key: Grid, grid: Grid) -> bool:
+    return True
+
+
+def agree_in(*axes: int) -> Sees:
+    return lambda query, key, grid: all(query[axis] == key[axis] for axis in axes)
+
+
+def within(reach: int) -> Sees:
+    return lambda query, key, grid: all(abs(q - k) <= reach for q, k in zip(query, key, strict=True))
+
+
+def window(size: Grid, shift: Grid = (0, 0, 0)) -> Sees:
+    def of(token: Grid) -> list[int]:
+        return [(place - s) // length for place, length, s in zip(token, size, shift, strict=True)]
+
+    return lambda query, key, grid: of(query) == of(key)
+
+
+def half_of_the_frame(query: Grid, key: Grid, grid: Grid) -> bool:
+    """H/2 x W/2 places around the query, one more after it than before it, moved inside at the border."""
+    starts = [min(max(q - n // 4 + 1, 0), n - n // 2) for q, n in zip(query[1:], grid[1:], strict=True)]
+    return all(0 <= k - start < n // 2 for k, start, n in zip(key[1:], starts, grid[1:], strict=True))
+
+
+def stride_of_two(query: Grid, key: Grid, grid: Grid) -> bool:
+    return all((q - k) % 2 == 0 for q, k in zip(query, key, strict=True))
+
+
+FRAME, PLACE = agree_in(0), agree_in(1, 2)
+PAPERS: dict[str, dict[str, Sees]] = {
+    'video_swin': {'windows': window((2, 4, 4)), 'shifted windows': window((2, 4, 4), (1, 2, 2))},
+    'uniformer_joint': {'local': within(2), 'global': everything},
+    'uniformer_split': {'local': within(2), 't_attn': PLACE, 'attn': FRAME},
+    'uniformer_hybrid': {'local': within(2), 'windows': window((1, 4, 4)), 'global': everything},
+    'vivit_spacetime': {'attn': everything},
+    'vivit_factorised_encoder': {'spatial encoder': FRAME, 'temporal encoder': everything},
+    'vivit_factorised_self_attention': {'attn': FRAME, 'temporal_attn': PLACE},
+    'vivit_factorised_dot_product': {'first half of heads': PLACE, 'second half of heads': FRAME},
+    'timesformer_space': {'attn': FRAME},
+    'timesformer_joint': {'attn': everything},
+    'timesformer_divided': {'temporal_attn': PLACE, 'attn': FRAME},
+    'timesformer_local_global': {'local_attn': half_of_the_frame, 'attn': stride_of_two},
+    'timesformer_axial': {'temporal_attn': PLACE, 'width_attn': agree_in(0, 1), 'attn': agree_in(0, 2)},
 }
 
 
 @pytest.mark.parametrize('design', DESIGNS)
-def test_seen_tokens(design):
-    fields = [seen(attend, GRID, QUERY) for attend in DESIGNS[design]().values()]
-    assert [field.sum((1, 2)).tolist() for field in fields] == TOKENS[design]
-    assert all(field[QUERY] for field in fields)
+def test_what_a_query_sees(design):
+    """In the order of the rows: the tokens that the paper names, for the query of the picture and for both corners."""
+    views = DESIGNS[design]()
+    assert list(views) == list(PAPERS[design])
+    for name, (attend, grid) in views.items():
+        last = tuple(n - 1 for n in grid)
+        for query in {views[name].query, (0, 0, 0), last}:
+            keys = {key for key in product(*map(range, grid)) if PAPERS[design][name](query, key, grid)}
+            assert {tuple(key) for key in seen(attend, grid, query).nonzero().tolist()} == keys, (name, query)
 
 
-def test_draw(tmp_path):
-    path = draw('timesformer_divided', tmp_path)
-    assert path.name == 'attention_timesformer_divided.png' and path.read_bytes().startswith(b'\x89PNG')
+@pytest.mark.parametrize('design', DESIGNS)
+def test_a_picture_tells_its_rows_apart(design):
+    """A neighbourhood that the picture's clip cannot show would look like another attention."""
+    views = DESIGNS[design]().values()
+    fields = [(view.grid, view.seen().flatten().tolist()) for view in views]
+    assert all(field not in fields[:i] for i, field in enumerate(fields))
+
+
+@pytest.mark.parametrize('design', ['timesformer_divided', 'vivit_factorised_encoder', 'uniformer_hybrid'])
+def test_draw(design, tmp_path):
+    path = draw(design, tmp_path)
+    assert path.name == f'attention_{design}.png' and path.read_bytes().startswith(b'\x89PNG')

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from vidtx_mm.benchmark.attention_pictures import draw, plot
-from vidtx_mm.benchmark.receptive_field import DESIGNS
+from vidtx_mm.benchmark.receptive_field_designs import DESIGNS
 from vidtx_mm.benchmark.report import machine, versions
 from vidtx_mm.benchmark.scheme_costs import growth, table
 

@@ -8,27 +8,28 @@ import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from .receptive_field import DESIGNS, Grid, seen
+from .receptive_field_designs import DESIGNS
 
 COLOURS = ('#e8e8e8', '#f4a259', '#28536b')  # not seen, seen, the query
 CURVES = {'macs': ('G multiply-adds', 1e9), 'seconds': ('seconds, one thread', 1.0), 'mib': ('MiB of tensors', 1.0)}
 
 
-def draw(design: str, folder: Path, grid: Grid = (4, 8, 8), query: Grid = (1, 2, 5)) -> Path:
+def draw(design: str, folder: Path) -> Path:
     """A picture of one design: a row per attention, a column per frame."""
-    attentions = DESIGNS[design]()
-    figure = Figure(figsize=(1.3 * grid[0] + 1.4, 1.4 * len(attentions) + 0.2), layout='constrained')
-    rows = figure.subplots(len(attentions), grid[0], squeeze=False)
-    for row, (name, attend) in zip(rows, attentions.items(), strict=True):
-        cells = seen(attend, grid, query).int().numpy()
-        cells[query] = 2
-        for frame, (axes, image) in enumerate(zip(row, cells, strict=True)):
+    views = DESIGNS[design]()
+    frames = max(view.grid[0] for view in views.values())
+    figure = Figure(figsize=(1.3 * frames + 1.4, 1.4 * len(views) + 0.2), layout='constrained')
+    rows = figure.subplots(len(views), frames, squeeze=False)
+    for frame, axes in enumerate(rows[0]):
+        axes.set_title(f't = {frame}', fontsize=8)
+    for row, (name, view) in zip(rows, views.items(), strict=True):
+        cells = view.seen().int().numpy()
+        cells[view.query] = 2
+        for axes, image in zip(row, cells, strict=True):
             axes.pcolormesh(image, cmap=ListedColormap(COLOURS), vmin=0, vmax=2, edgecolors='white', linewidth=1)
             axes.set(aspect='equal', xticks=[], yticks=[])
             axes.invert_yaxis()
             axes.set_frame_on(False)
-            if name == next(iter(attentions)):
-                axes.set_title(f't = {frame}', fontsize=8)
         row[0].set_ylabel(name, fontsize=8)
     path = folder / f'attention_{design}.png'
     figure.savefig(path, dpi=100)

@@ -1,19 +1,31 @@
 """Which tokens a query sees: asked of the modules themselves, by the gradient of one token's output."""
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
-
-from ..backbones import VideoSwin, VideoTimeSformer
-from ..backbones.timesformer_block import SCHEMES
+from torch import Tensor, nn
 
 Grid = tuple[int, int, int]
 Attend = Callable[[Tensor], Tensor]  # (B, T, H, W, DIM) patches -> what an attention gives each
 DIM = 8
 NOTHING = 1e-20  # Swin leaves tokens of two ends of the grid a weight of e**-100
+
+
+class View(NamedTuple):
+    """An attention, and the grid of tokens that shows it."""
+
+    attend: Attend
+    grid: Grid = (4, 8, 8)
+
+    @property
+    def query(self) -> Grid:
+        """A token off the centre, so that no symmetry hides a mistake."""
+        frames, height, width = self.grid
+        return (frames - 1) // 2, min(2, height - 1), min(5, width - 1)
+
+    def seen(self) -> Tensor:
+        return seen(self.attend, self.grid, self.query)
 
 
 def seen(attend: Attend, grid: Grid, query: Grid) -> Tensor:
@@ -24,37 +36,8 @@ def seen(attend: Attend, grid: Grid, query: Grid) -> Tensor:
     return (gradient[0].abs() > NOTHING).any(-1)
 
 
-def _randomise(module: torch.nn.Module) -> None:
+def randomise(module: nn.Module) -> None:
+    """Undo initial values that keep a branch without effect; in double precision and for inference."""
     generator = torch.Generator().manual_seed(0)
     for parameter in module.double().eval().parameters():
         parameter.data.normal_(std=0.3, generator=generator)
-
-
-def timesformer(attention: str) -> dict[str, Attend]:
-    """The attentions of a block of TimeSformer in the order of computation, by the names of their parameters."""
-    block: Any = VideoTimeSformer(arch=dict(embed_dims=DIM, depth=1, num_heads=1), attention=attention).blocks[0]
-    _randomise(block)
-    cls = torch.ones(1, 1, DIM, dtype=torch.float64)
-
-    def last(patches: Tensor) -> Tensor:
-        if attention != 'space':
-            return block.attend(cls, patches)[1]
-        frames = patches.transpose(0, 1)  # every frame is a sample of its own
-        return block.attend(cls.expand(len(frames), -1, -1), frames)[1].transpose(0, 1)
-
-    return {**{f'{name}_attn': partial(block.attend_added, name) for name in SCHEMES[attention].added}, 'attn': last}
-
-
-def video_swin() -> dict[str, Attend]:
-    """The two kinds of blocks of a stage of Video Swin, with windows of 2 x 4 x 4 tokens."""
-    arch = dict(embed_dims=DIM, depths=(2,), num_heads=(1,))
-    stage: Any = VideoSwin(arch=arch, window_size=(2, 4, 4), out_indices=0).layers[0]
-    blocks = stage.blocks
-    _randomise(blocks)
-    return {'windows': blocks[0].attend, 'shifted windows': blocks[1].attend}
-
-
-DESIGNS: dict[str, Callable[[], dict[str, Attend]]] = {
-    **{f'timesformer_{name}': partial(timesformer, name) for name in SCHEMES},
-    'video_swin': video_swin,
-}
