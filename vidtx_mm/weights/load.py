@@ -104,7 +104,7 @@ def adapt(opened: Opened, model: nn.Module, options: Options | None = None) -> t
     if misfits:
         raise CheckpointError(
             f'{opened.name} ({found.title}) does not fit {type(backbone).__name__}:\n{misfits}\nMake the model like '
-            "the file (arch, patch_size, window_size, ...); a head that is not wanted is left out by head='drop'"
+            "the file (arch, attention, patch_size, window_size, ...); head='drop' leaves out a head that is not wanted"
         )
     for key, reason in file.dropped.items():
         report.add(key, 'dropped', reason)
@@ -188,7 +188,8 @@ def _check_family(source: Source, family: Family, backbone: nn.Module) -> None:
         raise CheckpointError(f'this is a checkpoint of {listed(source.families)} ({source.title}): build that model')
     if source.ndim > getattr(backbone, 'ndim', 3):
         raise CheckpointError(
-            f'this is a 3-D (video) checkpoint ({source.title}), the model is 2-D: build the video one'
+            f'this is a 3-D (video) checkpoint ({source.title}), the model is 2-D (images): '
+            'give it an image checkpoint, or build the video model'
         )
 
 
