@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from mmaction.datasets.transforms import Flip
+from mmaction.datasets.transforms import Flip, RandomCrop
 from mmaction.models import ActionDataPreprocessor
 from mmaction.structures import ActionDataSample
 
@@ -24,3 +24,12 @@ def test_flip_exchanges_labels_with_the_frames(flip_ratio, label):
     )
     assert results['label'] == label
     assert (results['imgs'][0] == (frames[0][:, ::-1] if flip_ratio else frames[0])).all()
+
+
+def test_random_crop_leaves_out_the_last_offset():
+    """As the official TimeSformer code does (transform.py::random_crop)."""
+    offsets = set()
+    for _ in range(100):
+        results = RandomCrop(size=4)(dict(imgs=[np.zeros((4, 6, 3))], img_shape=(4, 6), modality='RGB'))
+        offsets.add(int(results['crop_bbox'][0]))
+    assert offsets == {0, 1}
