@@ -61,6 +61,42 @@ POSE_FIT = {
     'td-hm_uniformer_b_384x288_coco': (32, 5e-4, 0.5, 3),
     'td-hm_uniformer_b_448x320_coco': (32, 5e-4, 0.55, 3),
 }
+RGB = {
+    'model.data_preprocessor.mean': [123.675, 116.28, 103.53],
+    'model.data_preprocessor.std': [58.395, 57.12, 57.375],
+    'model.data_preprocessor.bgr_to_rgb': True,
+}
+# The heads, of mmdet 2.11 and of exp/cascade_mask_rcnn_3x_ms_hybrid_*/config.py.
+HEADS = {
+    'mask_rcnn': {
+        'model.rpn_head.loss_bbox': dict(type='L1Loss', loss_weight=1.0),
+        'model.roi_head.bbox_head.type': 'Shared2FCBBoxHead',
+        'model.roi_head.bbox_head.loss_bbox': dict(type='L1Loss', loss_weight=1.0),
+        'model.train_cfg.rpn.allowed_border': -1,
+        'model.train_cfg.rpn_proposal.max_per_img': 1000,
+        'model.test_cfg.rcnn.score_thr': 0.05,
+    },
+    'cascade_mask_rcnn': {
+        'model.rpn_head.loss_bbox': dict(type='SmoothL1Loss', beta=1 / 9, loss_weight=1.0),
+        'model.roi_head.stage_loss_weights': [1, 0.5, 0.25],
+        'model.train_cfg.rpn.allowed_border': 0,
+        'model.train_cfg.rpn_proposal.max_per_img': 2000,
+        'model.test_cfg.rcnn.score_thr': 0.05,
+        **{
+            f'model.roi_head.bbox_head.{stage}.{key}': value
+            for stage, stds in enumerate(([0.1, 0.1, 0.2, 0.2], [0.05, 0.05, 0.1, 0.1], [0.033, 0.033, 0.067, 0.067]))
+            for key, value in {
+                'num_shared_convs': 4,
+                'num_shared_fcs': 1,
+                'norm_cfg.type': 'SyncBN',
+                'reg_class_agnostic': False,
+                'reg_decoded_bbox': True,
+                'loss_bbox': dict(type='GIoULoss', loss_weight=10.0),
+                'bbox_coder.target_stds': stds,
+            }.items()
+        },
+    },
+}
 # Keys in which configs of one kind may differ: the knobs, and what the words of the names stand for.
 MAY_DIFFER = {
     'detection': (
@@ -147,6 +183,8 @@ def test_detection_recipe(path: Path) -> None:
             **ARCHS[size],
             **({} if light else HYBRID),
             **SCHEDULES[schedule],
+            **RGB,
+            **HEADS[head],
             'model.type': {'mask_rcnn': 'MaskRCNN', 'cascade_mask_rcnn': 'CascadeRCNN'}[head],
             'model.backbone.drop_path_rate': rate,
             'model.backbone.with_cp': recomputed,
@@ -196,7 +234,10 @@ def test_pose_recipe(path: Path) -> None:
         cfg,
         {
             **ARCHS[size],
+            **RGB,
             'model.backbone.stage3': 'global',
+            'model.head.deconv_out_channels': (256, 256, 256),
+            'model.head.deconv_kernel_sizes': (4, 4, 4),
             'model.backbone.drop_path_rate': rate,
             'codec': codec,
             'model.head.decoder': codec,
@@ -213,7 +254,12 @@ def test_pose_recipe(path: Path) -> None:
             'val_evaluator.nms_thr': 0.9,
         },
     )
-    assert types(cfg.train_pipeline)[2:5] == ['RandomFlip', 'RandomHalfBody', 'vidtx_mm.RandomScaleRotation']
+    assert cfg.train_pipeline[2:6] == [
+        dict(type='RandomFlip', direction='horizontal'),
+        dict(type='RandomHalfBody', min_total_keypoints=9, prob=0.3),  # more than 8, mmpose 0.16 says
+        dict(type='vidtx_mm.RandomScaleRotation', scale_factor=0.5, rotate_factor=40, rotate_prob=0.6),
+        dict(type='TopdownAffine', input_size=(width, height)),  # without UDP
+    ]
     assert cfg.val_dataloader.dataset.bbox_file.endswith('COCO_val2017_detections_AP_H_56_person.json')
 
 
