@@ -20,7 +20,7 @@ RULES = {
     'transforms': {'.registry', 'numpy', 'torch', 'cv2', 'PIL', 'mmcv', 'mmengine', 'mmaction'},
     'datasets': {'.registry', 'mmengine', 'mmaction'},
     'optim': {'.registry', 'torch', 'mmengine'},
-    'weights': {'torch', 'numpy', 'safetensors', 'msgpack'},
+    'weights': {'.layers.position', 'torch', 'numpy', 'safetensors', 'msgpack'},
     'weights.initializers': {'.weights', '.registry', 'torch', 'mmengine'},
     'weights.hooks': {'.weights', '.registry', 'torch', 'mmengine'},
     'weights.runtime': {'.weights', 'torch', 'mmengine'},

@@ -16,7 +16,7 @@ from mmengine.registry import MODELS, DefaultScope
 import vidtx_mm
 from vidtx_mm.weights import CheckpointError, Options, adapt, open_checkpoint
 from vidtx_mm.weights.convert import rename
-from vidtx_mm.weights.inflate import FLAT_NEAREST, KERNEL_RULES, TABLE_RESIZES
+from vidtx_mm.weights.inflate import KERNEL_RULES, TABLE_RESIZES
 from vidtx_mm.weights.labels import CLASS_ORDERS
 from vidtx_mm.weights.options import HEADS, OWN
 from vidtx_mm.weights.sources import SOURCES
@@ -34,7 +34,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--inflate', choices=KERNEL_RULES, help='how image kernels become video kernels')
     parser.add_argument('--head', default='auto', choices=HEADS, help='what to do with the classifier')
     parser.add_argument('--class-order', default='auto', choices=CLASS_ORDERS, help='how SRC orders its classes')
-    parser.add_argument('--table-resize', default='bicubic', choices=[*TABLE_RESIZES, FLAT_NEAREST], help='for tables')
+    parser.add_argument('--table-resize', default='bicubic', choices=TABLE_RESIZES, help='for tables')
     parser.add_argument('--fresh', default='', help='a pattern of parameters to leave out')
     args = parser.parse_args()
     if args.dst.exists():

@@ -85,6 +85,16 @@ def test_space_table_nearest_doubles_cells():
     assert torch.equal(resized, table.reshape(2, 3).repeat_interleave(2, 0).repeat_interleave(2, 1))
 
 
+@pytest.mark.parametrize('mode, time_mode', [('bicubic', 'linear'), ('nearest', 'nearest')])
+def test_tables_are_interpolated_at_cell_centres(mode, time_mode):
+    tables = torch.randn(2, 12, 5)
+    grids = tables.transpose(1, 2).reshape(2, 5, 3, 4)
+    expected = F.interpolate(grids, (6, 5), mode=mode).flatten(2).transpose(1, 2)
+    torch.testing.assert_close(resize_space_table(tables, (3, 4), (6, 5), mode), expected)
+    expected = F.interpolate(tables.transpose(1, 2), 8, mode=time_mode).transpose(1, 2)
+    torch.testing.assert_close(resize_time_table(tables, 8, mode), expected)
+
+
 @pytest.mark.parametrize('mode', ['bicubic', 'nearest'])
 def test_tables_keep_constants_and_sizes(mode):
     assert torch.allclose(

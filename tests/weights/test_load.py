@@ -308,6 +308,16 @@ def test_half_precision_files_fill_double_precision_models(weights):
     assert torch.equal(model.norm.weight, half['backbone.norm.weight'].double())
 
 
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_half_precision_is_widened_before_rules_apply(weights, dtype):
+    low = {key: value.to(dtype) if value.is_floating_point() else value for key, value in weights.items()}
+    wide = {key: value.float() if value.is_floating_point() else value for key, value in low.items()}
+    models = [Recognizer(video_swin(window_size=(3, 4, 4))) for _ in range(2)]
+    assert load_pretrained(models[0], low).keys('resized')
+    load_pretrained(models[1], wide)
+    assert equal(*map(state, models))
+
+
 def test_options_are_checked():
     for name, value in dict(source='timm', inflate='average', head='yes', table_resize='cubic').items():
         with pytest.raises(ValueError, match=f'{name}={value!r}: choose one of .*'):

@@ -16,7 +16,7 @@ def _check_mode(mode: str) -> None:
 
 
 def resize_space_table(table: Tensor, old: tuple[int, int], new: tuple[int, int], mode: str = 'bicubic') -> Tensor:
-    """Resize a (1, H*W, C) table, rows in row-major order, from the grid ``old`` to ``new`` (both (H, W)).
+    """Resize a (N, H*W, C) table, rows in row-major order, from the grid ``old`` to ``new`` (both (H, W)).
 
     A class token's row is not part of the grid: cut it off first.
     """

@@ -71,7 +71,8 @@ def fit_backbone(wanted: Shapes, job: Job, family: Family, report: LoadReport, m
             try:
                 if convert is None:
                     raise CheckpointError(f'{tuple(tensor.shape)} in the file, {tuple(shape)} in the model')
-                converted = convert.rule(key, tensor, shape, job)
+                wide = torch.promote_types(tensor.dtype, torch.float32)  # half precision would round
+                converted = convert.rule(key, tensor.to(wide), shape, job)
             except CheckpointError as error:
                 misfits.unfit[key] = str(error)
                 continue

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from .errors import listed
-from .inflate import FLAT_NEAREST, KERNEL_RULES, RANDOM, TABLE_RESIZES
+from .inflate import KERNEL_RULES, RANDOM, TABLE_RESIZES
 from .labels import CLASS_ORDERS
 from .sources import SOURCES
 
@@ -30,7 +30,7 @@ class Options:
             'inflate': (None, *KERNEL_RULES, RANDOM),
             'head': HEADS,
             'class_order': CLASS_ORDERS,
-            'table_resize': (*TABLE_RESIZES, FLAT_NEAREST),
+            'table_resize': TABLE_RESIZES,
         }
         for name, values in valid.items():
             if getattr(self, name) not in values:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from ...layers.position import TIME_MODES, resize_time_table
 from ..errors import CheckpointError
 from ..inflate import inflate_kernel
 from .base import Converted, Job
@@ -24,3 +25,9 @@ def inflate_conv(key: str, tensor: Tensor, shape: torch.Size, job: Job) -> Conve
     frames = shape[2]
     how = f'{tuple(tensor.shape)} -> {tuple(shape)}, {job.inflate} over {frames} frames'
     return Converted(inflate_kernel(tensor, frames, job.inflate), 'inflated', how)
+
+
+def resize_frames(table: Tensor, frames: int, job: Job) -> tuple[Tensor, str]:
+    """A (1, T, C) table for another number of frames, and by what rule: time knows 'linear' and 'nearest' only."""
+    mode = job.table_resize if job.table_resize in TIME_MODES else 'nearest'
+    return resize_time_table(table, frames, mode), TIME_MODES[mode]['mode']

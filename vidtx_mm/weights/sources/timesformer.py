@@ -6,9 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...layers.position import resize_space_table, resize_time_table
 from ..errors import CheckpointError
-from ..inflate import FLAT_NEAREST, resize_space_table, resize_time_table
+from ..inflate import FLAT_NEAREST
 from .base import Borrow, Canonical, Convert, Converted, Family, Fresh, Job, Rename, Source, Surplus
+from .rules import resize_frames
 
 SSV2_CLASSES = 174
 _BODY = r'(cls_token|pos_embed|time_embed|(?:patch_embed|blocks|norm\d*)\..+)'
@@ -156,25 +158,28 @@ SOURCES = (
 def _space_table(key: str, table: Tensor, shape: torch.Size, job: Job) -> Converted:
     if table.shape[2] != shape[2]:
         raise CheckpointError(f'{table.shape[2]} channels in the file, {shape[2]} in the model (arch)')
+    cls, cells = table[:, :1], table[:, 1:]
+    count, grid = cells.shape[1], job.backbone.grid
+    side = math.isqrt(count)
     if job.table_resize == FLAT_NEAREST:
-        how = f'{table.shape[1] - 1} -> {shape[1] - 1} patches, nearest along the flattened grid'
-        return Converted(resize_time_table(table, shape[1] - 1, prefix=1, mode='nearest'), 'resized', how)
-    side = math.isqrt(table.shape[1] - 1)
-    if side**2 != table.shape[1] - 1:
+        cells = resize_time_table(cells, shape[1] - 1, 'nearest')
+        how = f'{count} -> {shape[1] - 1} patches, nearest along the flattened grid'
+    elif side**2 == count:
+        cells = resize_space_table(cells, (side, side), grid, job.table_resize)
+        how = f'{(side, side)} -> {grid} patches, {job.table_resize}'
+    else:
         raise CheckpointError(
-            f'{table.shape[1] - 1} patches are no square, so the grid of the file is unknown: set img_size to what the '
-            'file was trained with (other clips are resized in the model)'
+            f'{count} patches are no square, so the grid of the file is unknown: set img_size to what the file was '
+            'trained with (other clips are resized in the model)'
         )
-    how = f'{(side, side)} -> {job.backbone.grid} patches, {job.table_resize}'
-    return Converted(resize_space_table(table, (side, side), job.backbone.grid, mode=job.table_resize), 'resized', how)
+    return Converted(torch.cat([cls, cells], 1), 'resized', how)
 
 
 def _time_table(key: str, table: Tensor, shape: torch.Size, job: Job) -> Converted:
     if table.shape[2] != shape[2]:
         raise CheckpointError(f'{table.shape[2]} channels in the file, {shape[2]} in the model (arch)')
-    mode = 'linear' if job.table_resize == 'bicubic' else 'nearest'
-    how = f'{table.shape[1]} -> {shape[1]} frames, {mode}'
-    return Converted(resize_time_table(table, shape[1], mode=mode), 'resized', how)
+    resized, mode = resize_frames(table, shape[1], job)
+    return Converted(resized, 'resized', f'{table.shape[1]} -> {shape[1]} frames, {mode}')
 
 
 def _channel_order(source: Source, file: Canonical, model: Any) -> list[str]:

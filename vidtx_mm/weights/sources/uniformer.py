@@ -8,6 +8,7 @@ from .rules import inflate_conv
 SSV_CLASSES = 174
 LOCAL, GLOBAL = r'blocks1\.0\.attn\.weight', r'blocks3\.0\.attn\.qkv\.weight'
 STAGE_NORM = r'norm4\.weight'
+ARCH = 'head_dim of the dict arch'
 
 _BODY = Rename(
     r'(?:backbone\.)?((?:patch_embed|blocks|norm)\d?\..+|norm_cls\..+|cls_token|cls_upsample\..+)', r'backbone.\1'
@@ -75,17 +76,20 @@ def _remarks(source: Source, file: Canonical, model: Any) -> list[str]:
 
 def _head_dim(source: Source, file: Canonical, head_dim: int) -> list[str]:
     """A note where the weights, which are the same for any head_dim, may have been made for another one."""
-    if source.name not in ('uniformer_image', 'uniformer_video'):
+    if source not in SOURCES:
         return []
     labelled = any(key.startswith('aux_head.') for key in file.dropped)
+    large = 'backbone.blocks3.0.gamma_1' in file.tensors
     conv_stem = 'backbone.patch_embed2.proj.0.weight' in file.tensors
     doubt = f'the file does not show its head_dim, and the model has {head_dim}: '
     if 'backbone.cls_token' in file.tensors:
         return []  # the light models differ in width, so that arch settles it
+    if labelled and large:
+        return [f'{doubt}the published code of L has 64, at 384 x 384 its authors say 32; set it by {ARCH}']
     if labelled or conv_stem:
         which = 'token-labelling files' if labelled else 'S+ files'
-        return [f'{doubt}published {which} have 32, or 64 where the name says so; set it by arch=dict(head_dim=...)']
-    return [] if head_dim == 64 else [f'{doubt}published files of this form have 64; set it by arch=dict(head_dim=64)']
+        return [f'{doubt}published {which} have 32, or 64 where the name says so; set it by {ARCH}']
+    return [] if head_dim == 64 else [f'{doubt}published files of this form have 64; set it by {ARCH}']
 
 
 def _channel_order(source: Source, file: Canonical, model: Any) -> list[str]:

@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...layers.position import resize_space_table
 from ..errors import CheckpointError
-from ..inflate import RANDOM, resize_space_table, resize_time_table
+from ..inflate import RANDOM
 from .base import Borrow, Canonical, Convert, Converted, Family, Fresh, Job, Rename, Source, Surplus
 from .flax_vit import FLAX, QUERY, flax_attributes
-from .rules import inflate_conv
+from .rules import inflate_conv, resize_frames
 
 PIXEL_CENTRE = 127.5
 _DOUBTS = {
@@ -105,14 +106,14 @@ def _table(key: str, table: Tensor, shape: torch.Size, job: Job) -> Converted:
     frames, *grid = _grid_of_file(table.shape[1] - prefix, job)
     wanted, target = backbone.table_grid[0], tuple(backbone.table_grid[1:])
     cells = table[:, prefix:].unflatten(1, (frames, -1))[0]
-    cells = resize_space_table(cells, (grid[0], grid[1]), target, prefix=0, mode=job.table_resize)
+    cells = resize_space_table(cells, (grid[0], grid[1]), target, job.table_resize)
     how = [f'{(frames, *grid)} -> {backbone.table_grid} tokens', job.table_resize if tuple(grid) != target else '']
     if job.images:
         cells = cells.repeat(wanted, 1, 1)
         how.append(f'repeated for {wanted} tubelets' if wanted > 1 else '')
     else:
-        mode = 'linear' if job.table_resize == 'bicubic' else 'nearest'
-        cells = resize_time_table(cells.flatten(1)[None], wanted, mode=mode).unflatten(2, (-1, shape[2]))[0]
+        flat, mode = resize_frames(cells.flatten(1)[None], wanted, job)
+        cells = flat.unflatten(2, (-1, shape[2]))[0]
         how.append(f'{mode} in time' if frames != wanted else '')
     rows = [cells.flatten(0, 1)[None]]
     if backbone.prefix:
@@ -140,9 +141,9 @@ def _temporal_table(key: str, table: Tensor, shape: torch.Size, job: Job) -> Con
     prefix = int('temporal_cls_token' in job.tensors)
     if table.shape[2] != shape[2] or prefix != job.backbone.prefix:
         raise CheckpointError(f'{tuple(table.shape)} in the file, {tuple(shape)} in the model (arch, pool)')
-    mode = 'linear' if job.table_resize == 'bicubic' else 'nearest'
+    tokens, mode = resize_frames(table[:, prefix:], shape[1] - prefix, job)
     how = f'{table.shape[1] - prefix} -> {shape[1] - prefix} tubelets, {mode}'
-    return Converted(resize_time_table(table, shape[1] - prefix, prefix=prefix, mode=mode), 'resized', how)
+    return Converted(torch.cat([table[:, :prefix], tokens], 1), 'resized', how)
 
 
 def _pixel_range(source: Source, file: Canonical, model: Any) -> list[str]:
