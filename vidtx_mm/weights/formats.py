@@ -187,11 +187,13 @@ def _first_line(error: BaseException) -> str:
 
 
 def _refused(path: Path, error: pickle.UnpicklingError) -> CheckpointError:
-    found = re.search(r'GLOBAL ([\w.]+)', str(error))
-    what = f'the object {found.group(1)}' if found else 'instructions that tensors do not need'
+    found = re.search(r'(?:GLOBAL|Unsupported class) ([\w.]+)', str(error))  # the latter before torch 2.4
+    name = found.group(1) if found else ''
+    what = f'the object {name}' if name else 'instructions that tensors do not need'
+    newer = f'torch 2.4 and newer skip it, torch {torch.__version__} cannot. ' if name in LOGS and not _skips() else ''
     return CheckpointError(
-        f'{path} is no plain checkpoint: beside tensors it holds {what}. Nothing of it was run. If you trust the file, '
-        'save its weights alone where it was written: torch.save(model.state_dict(), ...)'
+        f'{path} is no plain checkpoint: beside tensors it holds {what}. Nothing of it was run. {newer}If you trust '
+        'the file, save its weights alone where it was written: torch.save(model.state_dict(), ...)'
     )
 
 
@@ -211,27 +213,30 @@ def _inert(path: str) -> type:
 # What MMEngine's own checkpoints hold besides tensors and plain values: the message hub's history buffers, which pickle
 # their methods through getattr, over NumPy arrays; and NumPy scalars among the metrics. None of it is wanted here, so
 # nothing real stands behind the names.
-INERT = tuple(
-    _inert(path)
-    for path in (
-        'mmengine.logging.history_buffer.HistoryBuffer',
-        'mmengine.optim.scheduler.param_scheduler.OneCycleParamScheduler',
-        'builtins.getattr',
-        'numpy.ndarray',
-        'numpy.dtype',
-        'numpy.core.multiarray._reconstruct',
-        'numpy.core.multiarray.scalar',
-        'numpy._core.multiarray._reconstruct',
-        'numpy._core.multiarray.scalar',
-        '_codecs.encode',
-    )
+LOGS = (
+    'mmengine.logging.history_buffer.HistoryBuffer',
+    'mmengine.optim.scheduler.param_scheduler.OneCycleParamScheduler',
+    'builtins.getattr',
+    'numpy.ndarray',
+    'numpy.dtype',
+    'numpy.core.multiarray._reconstruct',
+    'numpy.core.multiarray.scalar',
+    'numpy._core.multiarray._reconstruct',
+    'numpy._core.multiarray.scalar',
+    '_codecs.encode',
 )
+INERT = tuple(map(_inert, LOGS))
+
+
+def _skips() -> bool:
+    """Whether this torch can let ``weights_only`` meet names of our choice (2.4 and newer; before, it refuses them)."""
+    return hasattr(torch.serialization, 'add_safe_globals')
 
 
 @contextmanager
 def _inert_globals() -> Iterator[None]:
-    """Let ``weights_only`` meet exactly the names of ``INERT`` (torch >= 2.4; before, it refuses them)."""
-    if not hasattr(torch.serialization, 'add_safe_globals'):
+    """Let ``weights_only`` meet exactly the names of ``LOGS``, with ``INERT`` behind them."""
+    if not _skips():
         yield
         return
     saved = torch.serialization.get_safe_globals()
