@@ -61,9 +61,11 @@ def test_image_macs(arch, giga):
     assert count(model, (1, 3, 224, 224)).macs / 1e9 == pytest.approx(giga, rel=0.01)
 
 
-def test_same_keys_in_two_and_three_dimensions():
+@pytest.mark.parametrize('options', [dict(), dict(conv_stem=True, layer_scale=1e-6)], ids=str)
+def test_same_keys_in_two_and_three_dimensions(options):
     """Only convolution kernels differ, by a time axis."""
-    video, image = tiny().state_dict(), tiny(ImageUniFormer, final_norm=True).state_dict()
+    arch = dict(TINY, **options)
+    video, image = tiny(arch=arch).state_dict(), tiny(ImageUniFormer, arch=arch, final_norm=True).state_dict()
     assert list(video) == list(image)
     for key, tensor in video.items():
         other = image[key].shape
@@ -184,6 +186,8 @@ def test_conv_stem_rounds_up():
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         assert [tuple(y.shape[-2:]) for y in model(torch.randn(1, 3, 9, 33))] == [(3, 9), (2, 5), (1, 3), (1, 2)]
+        clips = tiny(arch=dict(TINY, conv_stem=True))
+        assert [clips(torch.randn(1, 3, t, 9, 33)).shape[2:] for t in (1, 2, 3)] == [(1, 1, 2), (1, 1, 2), (2, 1, 2)]
 
 
 def test_epsilons_are_the_published_ones():
@@ -215,6 +219,14 @@ def test_layer_scale_weighs_the_branches():
     assert torch.equal(block(x), x + block.pos_embed(x))
 
 
+def test_layer_scale_of_the_split_block():
+    """It weighs the attention and the perceptron; the attention over time enters through the former alone."""
+    block = tiny(attention='split', arch=dict(TINY, layer_scale=1e-6)).blocks3[0]
+    nn.init.zeros_(block.gamma_1), nn.init.zeros_(block.gamma_2)
+    x = torch.randn(1, 2, 4, 4, 8)
+    assert torch.equal(block(x), x + block.pos_embed(x))
+
+
 def test_archs_do_not_share_state():
     """Layer scale belongs to the arch that asks for it, not to every model built after it."""
     with torch.device('meta'):
@@ -230,6 +242,7 @@ def test_archs_do_not_share_state():
         (VideoUniFormer, dict(odd_size='crop'), "odd_size='crop'"),
         (VideoUniFormer, dict(arch=dict(TINY, head_dim=3)), 'head_dim=3 does not divide the 8'),
         (VideoUniFormer, dict(arch=dict(TINY, depths=(1, 1))), '4 depths'),
+        (VideoUniFormer, dict(arch=dict(TINY, heads=2)), r"unknown keys \['heads'\].*may have \['conv_stem', 'layer_s"),
         (VideoUniFormer, dict(arch={k: v for k, v in TINY.items() if k != 'head_dim'}), r"missing keys \['head_dim'\]"),
         (ImageUniFormer, dict(stage3='windows'), "stage3='windows'.*'hybrid'"),
         (ImageUniFormer, dict(final_norm=True, out_indices=(0, 3)), 'out_indices'),

@@ -26,11 +26,13 @@ def triple(name: str, value: Sequence[int]) -> tuple[int, int, int]:
     return t, h, w
 
 
-def resolve_arch(arch: str | Mapping[str, Any], archs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Look up a named arch, or check that a dict has exactly the keys of the named ones."""
+def resolve_arch(
+    arch: str | Mapping[str, Any], archs: Mapping[str, Mapping[str, Any]], optional: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Look up a named arch, or check that a dict has exactly the keys of the named ones, and perhaps ``optional``."""
     if isinstance(arch, str):
         return dict(archs[choose('arch', arch, list(archs))])
-    expected = set().union(*archs.values())
+    expected = set(optional).union(*archs.values())
     required = set.intersection(*(set(a) for a in archs.values()))
     unknown, missing = set(arch) - expected, required - set(arch)
     if unknown or missing:

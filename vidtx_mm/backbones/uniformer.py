@@ -7,7 +7,7 @@ from typing import Any
 from ..registry import MODELS
 from .base import choose
 from .uniformer_base import BuildBlock, UniFormer
-from .uniformer_blocks import GlobalBlock, SplitBlock, WindowBlock, conv_embeds, patch_embeds
+from .uniformer_blocks import GlobalBlock, SplitBlock, WindowBlock
 
 _SMALL: dict[str, Any] = dict(depths=(3, 4, 8, 3), embed_dims=(64, 128, 320, 512), head_dim=64, mlp_ratio=4.0)
 _BASE: dict[str, Any] = dict(_SMALL, depths=(5, 8, 20, 7))
@@ -19,6 +19,7 @@ IMAGE_ARCHS: dict[str, dict[str, Any]] = {
     'base-ls': dict(_BASE, layer_scale=1e-6),
     'large-ls': dict(_BASE, depths=(5, 10, 24, 7), embed_dims=(128, 192, 448, 640), layer_scale=1e-6),
 }
+OPTIONAL = ('conv_stem', 'layer_scale')  # what a dict may have, besides what it must
 ATTENTIONS: dict[str, type[GlobalBlock]] = {'joint': GlobalBlock, 'split': SplitBlock}
 # Whether block i of stage 3 sees the whole map (UniFormer, object_detection/mmdet/models/backbones/uniformer.py).
 STAGE3: dict[str, Callable[[int], bool]] = {
@@ -35,8 +36,9 @@ class VideoUniFormer(UniFormer):
     The strides are (2, 4, 4), (2, 8, 8), (2, 16, 16) and (2, 32, 32). Any T works; see ``odd_size`` for H and W.
 
     Args:
-        arch: 'small', 'base', or a dict of depths, embed_dims, head_dim and mlp_ratio. The weights do not show
-            head_dim.
+        arch: 'small', 'base', or a dict of depths, embed_dims, head_dim, mlp_ratio and, if wanted, conv_stem and
+            layer_scale, as in :class:`ImageUniFormer`; neither was published for clips, and with layer scale the
+            authors' training sometimes failed to converge (issue 12 there). The weights do not show head_dim.
         attention: in the last two stages. 'joint': among all tokens; 'split': over time, then over space (unpublished
             weights; ``SplitBlock``).
         odd_size: what becomes of a height or width that the stride does not divide. 'floor' drops the remainder at the
@@ -68,14 +70,14 @@ class VideoUniFormer(UniFormer):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(frozen_stages, with_cp, init_cfg)
-        settings = self._resolve(arch, VIDEO_ARCHS, out_indices)
+        settings = self._resolve(arch, VIDEO_ARCHS, out_indices, OPTIONAL)
         self.attention = choose('attention', attention, list(ATTENTIONS))
         self.in_channels, self.norm_eval = in_channels, norm_eval
-        dims = settings['embed_dims']
-        block = partial(ATTENTIONS[attention], head_dim=self.head_dim, norm_eps=norm_eps)
-        embeds = patch_embeds(in_channels, dims, self.ndim, odd_size, patch_norm_eps)
+        options = dict(head_dim=self.head_dim, norm_eps=norm_eps, layer_scale=settings.get('layer_scale', 0.0))
+        block = partial(ATTENTIONS[attention], **options)
+        embeds = self._embeds(settings, odd_size, patch_norm_eps)
         self._build(settings, embeds, lambda stage, index: block, drop_path_rate)
-        self._add_norms(dims, True, norm_eps)
+        self._add_norms(settings['embed_dims'], True, norm_eps)
         self._finish()
         for module in self.modules():
             if isinstance(module, SplitBlock):
@@ -123,10 +125,9 @@ class ImageUniFormer(UniFormer):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(frozen_stages, with_cp, init_cfg)
-        settings = self._resolve(arch, IMAGE_ARCHS, self._choose_outputs(out_indices, final_norm))
+        settings = self._resolve(arch, IMAGE_ARCHS, self._choose_outputs(out_indices, final_norm), OPTIONAL)
         self.stage3 = choose('stage3', stage3, list(STAGE3))
         self.in_channels, self.norm_eval = in_channels, norm_eval
-        dims = settings['embed_dims']
         options = dict(head_dim=self.head_dim, norm_eps=norm_eps, layer_scale=settings.get('layer_scale', 0.0))
 
         def global_block(stage: int, index: int) -> BuildBlock:
@@ -134,10 +135,6 @@ class ImageUniFormer(UniFormer):
                 return partial(GlobalBlock, **options)
             return partial(WindowBlock, window_size=window_size, **options)
 
-        if settings.get('conv_stem', False):
-            embeds = conv_embeds(in_channels, dims)
-        else:
-            embeds = patch_embeds(in_channels, dims, self.ndim, odd_size, patch_norm_eps)
-        self._build(settings, embeds, global_block, drop_path_rate)
-        self._add_norms(dims, final_norm, norm_eps)
+        self._build(settings, self._embeds(settings, odd_size, patch_norm_eps), global_block, drop_path_rate)
+        self._add_norms(settings['embed_dims'], final_norm, norm_eps)
         self._finish()

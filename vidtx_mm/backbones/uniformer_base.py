@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..layers import Tokenizer, batch_norm, check_input, drop_path_rates
 from .base import Backbone, resolve_arch
-from .uniformer_blocks import NORMS, LocalBlock
+from .uniformer_blocks import NORMS, LocalBlock, conv_embeds, patch_embeds
 
 STAGES = 4
 LOCAL_STAGES = 2  # the first two stages relate tokens by convolution, the others by attention
@@ -46,9 +46,10 @@ class UniFormer(Backbone):
         arch: str | Mapping[str, Any],
         archs: Mapping[str, Mapping[str, Any]],
         out_indices: Sequence[int] | int,
+        optional: Sequence[str] = (),
     ) -> dict[str, Any]:
-        """Look up the arch and declare the outputs."""
-        settings = resolve_arch(arch, archs)
+        """Look up the arch, a dict of which may have the keys ``optional``, and declare the outputs."""
+        settings = resolve_arch(arch, archs, optional)
         dims, depths = settings['embed_dims'], settings['depths']
         if not len(dims) == len(depths) == STAGES:
             raise ValueError(f'arch: give {STAGES} depths and embed_dims, got {tuple(depths)} and {tuple(dims)}')
@@ -56,6 +57,12 @@ class UniFormer(Backbone):
         frames = 2 if self.ndim == 3 else 1
         self._set_outputs(out_indices, dims, [(frames, 4 * 2**i, 4 * 2**i) for i in range(STAGES)])
         return settings
+
+    def _embeds(self, settings: Mapping[str, Any], odd_size: str, norm_eps: float) -> list[nn.Module]:
+        """The four down-samplings."""
+        if settings.get('conv_stem', False):
+            return conv_embeds(self.in_channels, settings['embed_dims'], self.ndim)
+        return patch_embeds(self.in_channels, settings['embed_dims'], self.ndim, odd_size, norm_eps)
 
     def _build(
         self,

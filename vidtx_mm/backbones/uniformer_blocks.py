@@ -31,6 +31,8 @@ STEMS: dict[int, tuple[tuple[int, ...], ...]] = {
     3: ((3, 4, 4), (2, 4, 4), (1, 0, 0)),
 }
 DOWNS: dict[int, tuple[int, ...]] = {2: (2, 2), 3: (1, 2, 2)}
+# Strides of the two convolutions of a convolution stem.
+STEM_STRIDES: dict[int, tuple[tuple[int, ...], ...]] = {2: ((2, 2), (2, 2)), 3: ((1, 2, 2), (2, 2, 2))}
 
 
 class ConvEmbed(nn.Module):
@@ -62,11 +64,15 @@ def patch_embeds(in_channels: int, dims: Sequence[int], ndim: int, odd_size: str
     ]
 
 
-def conv_embeds(in_channels: int, dims: Sequence[int]) -> list[nn.Module]:
-    """The down-samplings of UniFormer-S+ for images: overlapping convolutions, each with a BatchNorm."""
-    halves = (2, 2)
-    stem = ConvEmbed((in_channels, dims[0] // 2, dims[0]), (halves, halves))
-    return [stem, *[ConvEmbed(pair, (halves,)) for pair in pairwise(dims)]]
+def conv_stem(in_channels: int, dim: int, ndim: int) -> ConvEmbed:
+    """The first down-sampling of UniFormer-S+ and of the light models."""
+    return ConvEmbed((in_channels, dim // 2, dim), STEM_STRIDES[ndim])
+
+
+def conv_embeds(in_channels: int, dims: Sequence[int], ndim: int) -> list[nn.Module]:
+    """The down-samplings of UniFormer-S+: overlapping convolutions, each with a BatchNorm. S+ was published for images;
+    the strides in time are those of the light video models' stem."""
+    return [conv_stem(in_channels, dims[0], ndim), *[ConvEmbed(pair, (DOWNS[ndim],)) for pair in pairwise(dims)]]
 
 
 class ConvMlp(nn.Module):
@@ -194,8 +200,8 @@ class SplitBlock(GlobalBlock):
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.pos_embed(x)
         moved = x + self.drop_path(self.attend_over_time(self.t_norm(x)))
-        x = x + self.drop_path(self.attend(self.norm1(moved)))
-        return x + self.drop_path(self.mlp(self.norm2(x)))
+        x = x + self.drop_path(scaled(self.attend(self.norm1(moved)), self.gamma_1))
+        return x + self.drop_path(scaled(self.mlp(self.norm2(x)), self.gamma_2))
 
 
 def _add_gammas(block: nn.Module, shape: tuple[int, ...], layer_scale: float) -> None:

@@ -11,14 +11,12 @@ from torch.nn import functional as F
 from ..layers import Attention, Tokenizer, check_input, pad_to_multiple
 from ..registry import MODELS
 from .uniformer_base import LOCAL_STAGES, STAGES, BuildBlock, UniFormer
-from .uniformer_blocks import ConvEmbed, GlobalBlock, patch_embeds, scaled
+from .uniformer_blocks import GlobalBlock, conv_stem, patch_embeds, scaled
 
 _XXS: dict[str, Any] = dict(depths=(2, 5, 8, 2), embed_dims=(56, 112, 224, 448), head_dim=28, mlp_ratio=3.0)
 _XS: dict[str, Any] = dict(depths=(3, 5, 9, 3), embed_dims=(64, 128, 256, 512), head_dim=32, mlp_ratio=3.0)
 VIDEO_ARCHS: dict[str, dict[str, Any]] = {'xxs': _XXS, 'xxs-ls': dict(_XXS, layer_scale=0.1), 'xs': _XS}
 IMAGE_ARCHS: dict[str, dict[str, Any]] = {'xxs': _XXS, 'xs': _XS}
-# Strides of the two convolutions of the stem.
-STEM_STRIDES: dict[int, tuple[tuple[int, ...], ...]] = {2: ((2, 2), (2, 2)), 3: ((1, 2, 2), (2, 2, 2))}
 UPDATE_RATE = 0.5  # by which a block moves the scores of the tokens that it sees
 
 
@@ -114,7 +112,7 @@ class LightUniFormer(UniFormer):
         if class_token and self.out_indices != (STAGES - 1,):
             raise ValueError(f'class_token=True returns the last map and the token, got out_indices={self.out_indices}')
         dims, scale = settings['embed_dims'], settings.get('layer_scale', 0.0)
-        stem = ConvEmbed((self.in_channels, dims[0] // 2, dims[0]), STEM_STRIDES[self.ndim])
+        stem = conv_stem(self.in_channels, dims[0], self.ndim)
         embeds = [stem, *patch_embeds(self.in_channels, dims, self.ndim, odd_size, patch_norm_eps)[1:]]
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dims[LOCAL_STAGES]))
         self.cls_upsample = nn.Linear(dims[-2], dims[-1])
@@ -217,7 +215,7 @@ class ImageUniFormerLight(LightUniFormer):
     """UniFormer-XXS and -XS for images, (B, C, H, W); outputs as those of :class:`ImageUniFormer`.
 
     Args:
-        arch: 'xxs', 'xs', or a dict as for :class:`VideoUniFormerLight`.
+        arch: 'xxs', 'xs', or a dict of depths, embed_dims, head_dim and mlp_ratio.
         final_norm, out_indices: as in :class:`ImageUniFormer`; all others as in :class:`VideoUniFormerLight`.
 
     Source: arXiv 2201.09450 and Sense-X/UniFormer, image_classification/models/uniformer_light.py.
