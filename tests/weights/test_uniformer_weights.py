@@ -205,6 +205,7 @@ def test_bgr_is_said():
         (dict(arch=dict(LIKE_PUBLISHED, head_dim=32)), False, 'the model has 32: published files of this form have 64'),
         (dict(arch=dict(LIKE_PUBLISHED, conv_stem=True)), False, 'the model has 64: published S[+] files have 32'),
         (dict(), True, 'the model has 64: published token-labelling files have 32'),
+        (dict(arch=dict(LIKE_PUBLISHED, layer_scale=1e-6)), True, 'the model has 64: the published code of L has 64'),
     ],
 )
 def test_head_dim_is_doubted(kwargs, labelled, note):
@@ -214,6 +215,17 @@ def test_head_dim_is_doubted(kwargs, labelled, note):
         file |= {'aux_head.weight': torch.zeros(5, 64), 'aux_head.bias': torch.zeros(5)}
     notes = load_pretrained(model, {'model': file}).notes
     assert [bool(re.search(note, n)) for n in notes] == [True] if note else notes == []
+
+
+def test_head_dim_of_other_forms_is_doubted():
+    """The ported video files and the dense ones were all made with 64."""
+    arch = dict(LIKE_PUBLISHED, head_dim=32)
+    ported = load_pretrained(video(attention='split', arch=arch), video().state_dict())
+    file = {f'backbone.{key}': value for key, value in ImageUniFormer(LIKE_PUBLISHED).state_dict().items()}
+    dense = load_pretrained(ImageUniFormer(arch, out_indices=3), file)
+    for report, title in ((ported, 'MMAction2 1.x UniFormer'), (dense, 'official UniFormer for dense prediction')):
+        assert report.source == title
+        assert ['the model has 32: published files of this form have 64' in note for note in report.notes] == [True]
 
 
 def test_token_labelling_head_is_named():
@@ -232,8 +244,21 @@ def test_layer_scale_needs_its_arch():
         with pytest.raises(CheckpointError, match=r'in the file, not in the model(?s:.*)blocks3.0.gamma_1(?s:.*)arch'):
             load_pretrained(model, file)
         torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
-    model = image(arch=dict(LIKE_PUBLISHED, layer_scale=1e-6))
-    assert load_pretrained(model, file).coverage == 1
+    scaled = dict(LIKE_PUBLISHED, layer_scale=1e-6)
+    for model in (image(arch=scaled), VideoUniFormer(scaled)):
+        assert load_pretrained(model, file).coverage == 1
+
+
+def test_plus_file_into_a_video_model():
+    """All four down-samplings and the stem's two convolutions gain a time axis."""
+    arch = dict(LIKE_PUBLISHED, conv_stem=True)
+    source, model = randomised(image(arch=arch)), VideoUniFormer(arch)
+    report = load_pretrained(model, official(source))
+    assert report.coverage == 1
+    stem, flat = model.patch_embed1.proj[3].weight, source.backbone.patch_embed1.proj[3].weight
+    torch.testing.assert_close(stem, flat[:, :, None].expand_as(stem) / 3)
+    kernels = {f'patch_embed{stage}.proj.0.weight' for stage in range(1, 5)} | {'patch_embed1.proj.3.weight'}
+    assert kernels <= set(report.keys('inflated'))
 
 
 def test_dense_model_from_imagenet():
