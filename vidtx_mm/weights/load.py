@@ -103,7 +103,8 @@ def adapt(opened: Opened, model: nn.Module, options: Options | None = None) -> t
     report.entries = body_entries + _named(report.entries, file.renamed, '', '')
     if misfits:
         raise CheckpointError(
-            f'{opened.name} ({found.title}) does not fit {type(backbone).__name__}:\n{misfits}\nMake the model like '
+            f'{opened.name} ({found.title}) does not fit {type(backbone).__name__}:\n{misfits}\n'
+            f'{_advice(family, misfits)}Make the model like '
             "the file (arch, attention, patch_size, window_size, ...); head='drop' leaves out a head that is not wanted"
         )
     for key, reason in file.dropped.items():
@@ -114,6 +115,13 @@ def adapt(opened: Opened, model: nn.Module, options: Options | None = None) -> t
     state_dict |= loaded_head
     report.count(model, state_dict)
     return state_dict, report
+
+
+def _advice(family: Family, misfits: Misfits) -> str:
+    keys = misfits.missing + misfits.unexpected
+    return ''.join(
+        f'{text}.\n' for pattern, text in family.advice.items() if any(re.fullmatch(pattern, key) for key in keys)
+    )
 
 
 def _inflation_notes(asked: str | None, job: Job, report: LoadReport) -> list[str]:

@@ -191,6 +191,7 @@ class Family:
         inflate: the kernel rule with which the published models were made.
         remarks: what a user of (source, file, model) should know, for the report's notes.
         derived: buffers in files that the model computes itself; rules may read them, nothing loads them.
+        advice: pattern of keys that only one of file and model has -> which argument of the model decides on them.
     """
 
     name: str
@@ -201,3 +202,4 @@ class Family:
     fresh: tuple[Fresh, ...] = ()
     surplus: tuple[Surplus, ...] = ()
     remarks: Callable[[Source, Canonical, Any], list[str]] | None = None
+    advice: Mapping[str, str] = field(default_factory=dict)

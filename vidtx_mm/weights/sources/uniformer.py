@@ -123,4 +123,11 @@ FAMILY = Family(
         Surplus(r'norm\..+', 'the BatchNorm before the ImageNet classifier; dense models norm each output'),
     ),
     remarks=_remarks,
+    advice={
+        r'blocks\d\.\d+\.gamma_\d': "gamma_1 and gamma_2 are layer scale: arch 'base-ls', 'large-ls' or (light) "
+        "'xxs-ls', or a dict with layer_scale. For clips the authors advise to start from a file without it",
+        r'patch_embed[234]\.proj\.\d\..+': "patch_embed2.proj.0 is a convolution: arch 'small-plus', or a dict with "
+        'conv_stem=True',
+        'cls_token': 'cls_token is of the light models: VideoUniFormerLight or ImageUniFormerLight',
+    },
 )

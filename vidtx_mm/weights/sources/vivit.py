@@ -184,4 +184,9 @@ FAMILY = Family(
         Surplus(r'(temporal_)?norm\d*\..+', 'of a block that is not in out_indices'),
     ),
     remarks=_pixel_range,
+    advice={
+        r'blocks\.\d+\.temporal_.+': "Attention over time in every block is attention='factorised_self_attention'",
+        r'temporal_.+': "A temporal encoder is attention='factorised_encoder' with temporal_depth blocks",
+        'cls_token': "A model without class token has pool='mean', one with it pool='cls'",
+    },
 )
