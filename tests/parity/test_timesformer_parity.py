@@ -9,15 +9,15 @@ from mmengine.registry import DefaultScope
 from transformers import TimesformerConfig, TimesformerForVideoClassification
 
 from vidtx_mm.backbones import VideoTimeSformer
-from vidtx_mm.weights import load_pretrained
+from vidtx_mm.weights import adapt, load_pretrained, open_checkpoint
 
 SCHEMES = {'divided_space_time': 'divided', 'space_only': 'space', 'joint_space_time': 'joint'}
 
 
-def recognizer(classes: int, dim: int, **backbone) -> torch.nn.Module:
+def recognizer(classes: int, dim: int, norm: float = 127.5, **backbone) -> torch.nn.Module:
     head = dict(type='vidtx_mm.VideoClsHead', num_classes=classes, in_channels=dim, pool='none')
     backbone = dict(type='vidtx_mm.VideoTimeSformer', **backbone)
-    preprocessor = dict(type='mmaction.ActionDataPreprocessor', format_shape='NCTHW')
+    preprocessor = dict(type='mmaction.ActionDataPreprocessor', mean=[norm] * 3, std=[norm] * 3, format_shape='NCTHW')
     model = dict(type='Recognizer3D', backbone=backbone, cls_head=head, data_preprocessor=preprocessor)
     return MODELS.build(model).eval()
 
@@ -112,8 +112,16 @@ def test_mmaction(attention_type):
     file = {f'backbone.{key}': value for key, value in theirs.state_dict().items()}
     file |= {'cls_head.fc_cls.weight': torch.randn(5, 24), 'cls_head.fc_cls.bias': torch.randn(5)}
     model = recognizer(5, 24, arch=ARCH, attention=SCHEMES[attention_type], **SIZES)
-    assert load_pretrained(model, {'state_dict': file}).coverage == 1
+    report = load_pretrained(model, {'state_dict': file})
+    assert report.coverage == 1 and not report.notes
     torch.testing.assert_close(model.backbone(clip), expected, rtol=1e-5, atol=1e-5)
+
+    official_norm = recognizer(5, 24, norm=114.75, arch=ARCH, attention=SCHEMES[attention_type], **SIZES)
+    (note,) = load_pretrained(official_norm, {'state_dict': file}).notes
+    assert 'mean=[127.5] * 3, std=[127.5] * 3' in note
+    with torch.device('meta'):  # as tools/convert.py builds it: nothing is known
+        unknown = recognizer(5, 24, norm=114.75, arch=ARCH, attention=SCHEMES[attention_type], **SIZES)
+    assert not adapt(open_checkpoint({'state_dict': file}), unknown)[1].notes
 
 
 @pytest.mark.parametrize('attention_type', ['divided_space_time', 'joint_space_time'])

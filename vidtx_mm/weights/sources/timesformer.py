@@ -13,6 +13,7 @@ from .base import Borrow, Canonical, Convert, Converted, Family, Fresh, Job, Ren
 from .rules import resize_frames
 
 SSV2_CLASSES = 174
+MMACTION_MEAN_STD = 127.5
 _BODY = r'(cls_token|pos_embed|time_embed|(?:patch_embed|blocks|norm\d*)\..+)'
 
 
@@ -198,6 +199,23 @@ def _channel_order(source: Source, file: Canonical, model: Any) -> list[str]:
     ]
 
 
+def _normalisation(source: Source, model: Any) -> list[str]:
+    """A note on MMAction2's models, which were trained with another mean and std than the official ones."""
+    preprocessor = getattr(model, 'data_preprocessor', None)
+    given = [getattr(preprocessor, name, None) for name in ('mean', 'std')]
+    known = [value for value in given if isinstance(value, Tensor) and not value.is_meta]
+    if not source.name.startswith('mmaction_timesformer') or all((value == MMACTION_MEAN_STD).all() for value in known):
+        return []
+    return [
+        f'MMAction2 trained its TimeSformers with mean and std {MMACTION_MEAN_STD}, and the model has others: set '
+        f'data_preprocessor=dict(mean=[{MMACTION_MEAN_STD}] * 3, std=[{MMACTION_MEAN_STD}] * 3, ...)'
+    ]
+
+
+def _remarks(source: Source, file: Canonical, model: Any) -> list[str]:
+    return [*_channel_order(source, file, model), *_normalisation(source, model)]
+
+
 _ADDED = r'blocks\.(\d+)\.(?:temporal|local|width)_'
 FAMILY = Family(
     name='timesformer',
@@ -210,5 +228,5 @@ FAMILY = Family(
         Fresh(r'norm\d+\..+', 'published files have the norm of the last block only', images_only=False),
     ),
     surplus=(Surplus(r'norm\d*\..+', 'of a block that is not in out_indices'),),
-    remarks=_channel_order,
+    remarks=_remarks,
 )
