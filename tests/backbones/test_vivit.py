@@ -381,6 +381,7 @@ def test_clips_of_broken_tubelets():
         (dict(DOT, arch=dict(embed_dims=15, depth=1, num_heads=3)), 'num_heads=3: half of the heads'),
         (dict(num_frames=7), 'num_frames=7 is no multiple of the 2 frames'),
         (dict(tubelet_size=16), 'three positive integers'),
+        (dict(ENCODER, temporal_depth=-1), 'temporal_depth=-1: give a number of blocks'),
         (dict(table_resize='bilinear'), "'bicubic'"),
         (dict(drop_path_rate=1.0), 'drop path rate 1.0'),
         (dict(arch='small'), "'huge'"),

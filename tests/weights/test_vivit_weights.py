@@ -211,6 +211,21 @@ def test_wrong_preprocessing_is_noted():
     assert len(notes) == 1 and 'pixels / 127.5 - 1, data_preprocessor has mean=[114.75, 114.75, 114.75]' in notes[0]
 
 
+@pytest.mark.parametrize(
+    'name, note',
+    [
+        ('spacetime-mean', "'spacetime' without class token or 'factorised_dot_product', and the model has 'spa"),
+        ('dot-product', "the model has 'factorised_dot_product'"),
+        ('self-attention', "attention_order, and the model has 'space_time': the default of scenic is 'time_space'"),
+        ('spacetime', None),
+        ('encoder', None),
+    ],
+)
+def test_attention_that_the_weights_do_not_show(name, note):
+    notes = load_pretrained(vivit(**MODELS[name][0]), file_of(name)).notes
+    assert [note in found for found in notes] == [True] if note else notes == []
+
+
 IMAGES = {
     'timm': lambda weights: {**with_head(weights, 'head'), 'pre_logits.fc.weight': torch.ones(2, 2)},
     'mmaction': mmaction_vit,

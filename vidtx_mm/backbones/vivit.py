@@ -101,7 +101,7 @@ class ViViT(Backbone):
         settings = resolve_arch(arch, ARCHS)
         dim, self.depth, self.num_heads = settings['embed_dims'], settings['depth'], settings['num_heads']
         self.attention = choose('attention', attention, list(BLOCKS))
-        choose('attention_order', attention_order, list(ORDERS))
+        self.attention_order = choose('attention_order', attention_order, list(ORDERS))
         self.tokens = choose('tokens', tokens, TOKENS)
         self.table_resize = choose('table_resize', table_resize, list(SPACE_MODES))
         self.pool = choose('pool', pool, POOLS)
@@ -110,6 +110,8 @@ class ViViT(Backbone):
         self.tubelet_size = t, h, w = triple('tubelet_size', tubelet_size)
         if num_frames % t:
             raise ValueError(f'num_frames={num_frames} is no multiple of the {t} frames of tubelet_size={tubelet_size}')
+        if temporal_depth < 0:
+            raise ValueError(f'temporal_depth={temporal_depth}: give a number of blocks, or 0 to average the frames')
         self.input_range = input_range
         self._inspected = False
         factorised = attention == 'factorised_encoder'

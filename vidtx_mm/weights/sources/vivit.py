@@ -146,7 +146,28 @@ def _temporal_table(key: str, table: Tensor, shape: torch.Size, job: Job) -> Con
     return Converted(torch.cat([table[:, :prefix], tokens], 1), 'resized', how)
 
 
-def _pixel_range(source: Source, file: Canonical, model: Any) -> list[str]:
+def _remarks(source: Source, file: Canonical, model: Any) -> list[str]:
+    return [*_pixel_range(source, model), *_attention(source, getattr(model, 'backbone', model))]
+
+
+def _attention(source: Source, backbone: Any) -> list[str]:
+    """A note where the same weights serve two kinds of attention."""
+    if source.name != 'scenic_vivit' or backbone.prefix:
+        return []
+    if backbone.attention == 'factorised_self_attention':
+        return [
+            f'the file does not show its attention_order, and the model has {backbone.attention_order!r}: the default '
+            "of scenic is 'time_space', of the paper 'space_time'; take the one of its config"
+        ]
+    if backbone.attention == 'factorised_encoder':
+        return []
+    return [
+        "the file does not show which attention it is of, 'spacetime' without class token or 'factorised_dot_product', "
+        f'and the model has {backbone.attention!r}: take the one of its config'
+    ]
+
+
+def _pixel_range(source: Source, model: Any) -> list[str]:
     """A note where the preprocessor does not give the pixels / 127.5 - 1 that published weights were trained on."""
     preprocessor = getattr(model, 'data_preprocessor', None)
     values = [getattr(preprocessor, name, None) for name in ('mean', 'std')]
@@ -183,7 +204,7 @@ FAMILY = Family(
         Surplus('cls_token', 'the model has none', images_only=True),
         Surplus(r'(temporal_)?norm\d*\..+', 'of a block that is not in out_indices'),
     ),
-    remarks=_pixel_range,
+    remarks=_remarks,
     advice={
         r'blocks\.\d+\.temporal_.+': "Attention over time in every block is attention='factorised_self_attention'",
         r'temporal_.+': "A temporal encoder is attention='factorised_encoder' with temporal_depth blocks",
