@@ -192,6 +192,16 @@ def test_the_official_loader_rule_has_a_name():
     assert torch.equal(model.pos_embed[0, 1:, 0].view(28, 28), true)
 
 
+@pytest.mark.parametrize('size, notes', [((8, 32), 1), ((8, 24), 0), (16, 0)], ids=str)
+def test_a_square_table_of_as_many_patches_as_another_grid_is_named(size, notes):
+    """Where the counts agree, nothing is resized; where they do not, the table is resized to the grid."""
+    for file in (official(build()), image_vit()):
+        report = load_pretrained(VideoTimeSformer(**{**SMALL, 'img_size': size}), file)
+        assert len(report.notes) == notes and all('2 x 8' in note and 'img_size' in note for note in report.notes)
+    own = VideoTimeSformer(**{**SMALL, 'img_size': size})
+    assert not load_pretrained(own, own.state_dict()).notes
+
+
 def test_space_models_have_no_time_table_and_joint_ones_no_temporal_attention():
     for attention in ('space', 'joint'):
         report = load_pretrained(VideoTimeSformer(**SMALL, attention=attention), official(build(attention=attention)))

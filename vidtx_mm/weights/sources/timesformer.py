@@ -212,8 +212,22 @@ def _normalisation(source: Source, model: Any) -> list[str]:
     ]
 
 
+def _grid(source: Source, file: Canonical, model: Any) -> list[str]:
+    """A note where a square table was taken, unresized, for a grid of other sides and as many patches."""
+    height, width = getattr(model, 'backbone', model).grid
+    table, side = file.tensors.get('backbone.pos_embed'), math.isqrt(height * width)
+    if source not in SOURCES or height == width or side**2 != height * width:
+        return []
+    if table is None or table.shape[1] - 1 != side**2:
+        return []
+    return [
+        f'the position table of {side**2} patches was taken as {height} x {width}, but published ones are {side} x '
+        f'{side}, so rows are mixed up: set img_size to a square; the model resizes the table to the clip'
+    ]
+
+
 def _remarks(source: Source, file: Canonical, model: Any) -> list[str]:
-    return [*_channel_order(source, file, model), *_normalisation(source, model)]
+    return [*_channel_order(source, file, model), *_normalisation(source, model), *_grid(source, file, model)]
 
 
 _ADDED = r'blocks\.(\d+)\.(?:temporal|local|width)_'
