@@ -189,7 +189,7 @@ def test_bad_arguments(case, kwargs, message):
 
 
 def test_unknown_keyword(case):
-    with pytest.raises(TypeError, match='windw_size'):
+    with pytest.raises(TypeError, match=r'no argument windw_size; valid are .*frozen_stages.*init_cfg'):
         build(case, windw_size=7)
 
 

@@ -18,12 +18,24 @@ def flat(value, key: str = '') -> dict:
     return {name: inner for part, entry in value.items() for name, inner in flat(entry, f'{key}.{part}').items()}
 
 
+def sampling(cfg: Config) -> list[dict]:
+    loaders = (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader)
+    pipelines = [loader.dataset.pipeline for loader in loaders] + [
+        cfg.train_pipeline,
+        cfg.val_pipeline,
+        cfg.test_pipeline,
+    ]
+    return [step for pipeline in pipelines for step in pipeline if step['type'] == 'SampleFrames']
+
+
 @pytest.mark.parametrize('name', ['timesformer', 'timesformer_space'])
 def test_config_fits_the_clips(name: str) -> None:
     cfg, spec = Config.fromfile(DEMO / f'{name}_shapes.py'), ShapesSpec()
     backbone = MODELS.build(cfg.model.backbone).eval()
-    assert backbone.num_frames == spec.frames and backbone.pos_embed.shape[1] == 1 + (spec.size // 8) ** 2
-    out = backbone(torch.zeros(1, 3, spec.frames, spec.size, spec.size))
+    (frames,) = {(step['clip_len'], step['frame_interval']) for step in sampling(cfg)}
+    assert backbone.num_frames == frames[0] and frames[0] * frames[1] == spec.frames
+    assert backbone.pos_embed.shape[1] == 1 + (spec.size // 8) ** 2
+    out = backbone(torch.zeros(1, 3, backbone.num_frames, spec.size, spec.size))
     assert out.shape == (1, cfg.model.cls_head.in_channels)
 
 
@@ -34,7 +46,11 @@ def test_the_control_differs_in_the_attention_alone() -> None:
     assert {key for key in ours | control if ours.get(key) != control.get(key)} == {'.model.backbone.attention'}
 
 
-def test_it_differs_from_the_swin_demonstration_in_model_and_schedule_alone() -> None:
-    ours, swin = (Config.fromfile(DEMO / f'{name}_shapes.py').to_dict() for name in ('timesformer', 'swin3d'))
-    different = {key for key in ours | swin if ours.get(key) != swin.get(key)}
-    assert different <= {'model', 'optim_wrapper', 'param_scheduler', 'epochs', 'train_cfg'}
+def test_it_differs_from_the_swin_demonstration_in_model_schedule_and_sampling_alone() -> None:
+    ours, swin = (Config.fromfile(DEMO / f'{name}_shapes.py') for name in ('timesformer', 'swin3d'))
+    for cfg in (ours, swin):
+        for step in sampling(cfg):
+            del step['clip_len'], step['frame_interval']
+    different = {key for key in ours.keys() | swin.keys() if ours.get(key) != swin.get(key)}
+    schedule = {'epochs', 'lr', 'table', 'optim_wrapper', 'param_scheduler', 'train_cfg', 'default_hooks'}
+    assert different <= {'model'} | schedule

@@ -37,7 +37,15 @@ class Reduced:
         Reduced(getattr, np.ndarray, 'tofile'),
         Reduced(logging.FileHandler, 'ran.log'),
     ],
-    ids=['print', 'eval', 'getattr of a dunder', 'getattr of globals', 'getattr of a scheduler', 'getattr of numpy', 'file'],
+    ids=[
+        'print',
+        'eval',
+        'getattr of a dunder',
+        'getattr of globals',
+        'getattr of a scheduler',
+        'getattr of numpy',
+        'file',
+    ],
 )
 def test_hostile_checkpoints_are_still_refused(
     payload: Reduced, tmp_path: Path, capsys: pytest.CaptureFixture[str]

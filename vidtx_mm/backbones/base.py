@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from inspect import signature
 from typing import Any
 
 import torch
@@ -82,6 +83,12 @@ class Backbone(BaseModule):
     family = ''
     out_channels: tuple[int, ...]
     out_strides: tuple[tuple[int, int, int], ...]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> 'Backbone':
+        valid = list(signature(cls.__init__).parameters)[1:]
+        if unknown := [name for name in kwargs if name not in valid]:
+            raise TypeError(f'{cls.__name__} has no argument {", ".join(unknown)}; valid are {", ".join(valid)}')
+        return super().__new__(cls)
 
     def __init__(
         self,
