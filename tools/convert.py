@@ -18,8 +18,8 @@ from vidtx_mm.weights import CheckpointError, Options, adapt, open_checkpoint
 from vidtx_mm.weights.convert import rename
 from vidtx_mm.weights.inflate import KERNEL_RULES, TABLE_RESIZES
 from vidtx_mm.weights.labels import CLASS_ORDERS
-from vidtx_mm.weights.options import HEADS, OWN
-from vidtx_mm.weights.sources import SOURCES
+from vidtx_mm.weights.options import HEADS
+from vidtx_mm.weights.sources import OWN, SOURCES
 
 OPTIONS = [field.name for field in fields(Options)]
 
@@ -49,11 +49,14 @@ def parse_args() -> argparse.Namespace:
 
 
 def build(config: str, cfg_options: dict) -> torch.nn.Module:
-    """The config's model, without memory for its weights."""
+    """The config's model, without memory for its weights, but with the values of its preprocessing."""
     cfg = Config.fromfile(config)
     cfg.merge_from_dict(cfg_options)
     with torch.device('meta'), DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmaction')):
-        return MODELS.build(cfg.model)
+        model = MODELS.build(cfg.model)
+    if 'data_preprocessor' in cfg.model:
+        model.data_preprocessor = MODELS.build(cfg.model.data_preprocessor)
+    return model
 
 
 def main() -> None:

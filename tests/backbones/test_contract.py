@@ -9,6 +9,7 @@ from cases import CASES, Case
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from vidtx_mm.backbones import VideoTimeSformer
 from vidtx_mm.registry import MODELS
 
 
@@ -191,6 +192,17 @@ def test_bad_arguments(case, kwargs, message):
 def test_unknown_keyword(case):
     with pytest.raises(TypeError, match=r'no argument windw_size; valid are .*frozen_stages.*init_cfg'):
         build(case, windw_size=7)
+
+
+def test_heirs_may_take_any_keyword():
+    class Heir(VideoTimeSformer):
+        def __init__(self, shown, **kwargs):
+            super().__init__(**kwargs)
+            self.shown = shown
+
+    assert Heir('yes', arch=dict(embed_dims=8, depth=1, num_heads=2), img_size=16).grid == (1, 1)
+    with pytest.raises(TypeError, match='unexpected keyword argument'):
+        Heir('yes', windw_size=7)
 
 
 def test_wrong_channels(case):

@@ -380,6 +380,8 @@ def test_clips_of_broken_tubelets():
         (dict(DOT, pool='cls'), "set pool='mean'"),
         (dict(DOT, arch=dict(embed_dims=15, depth=1, num_heads=3)), 'num_heads=3: half of the heads'),
         (dict(num_frames=7), 'num_frames=7 is no multiple of the 2 frames'),
+        (dict(num_frames=0), 'num_frames=0: give a positive integer'),
+        (dict(img_size=-1), 'img_size=-1: give a positive integer, or two'),
         (dict(tubelet_size=16), 'three positive integers'),
         (dict(ENCODER, temporal_depth=-1), 'temporal_depth=-1: give a number of blocks'),
         (dict(table_resize='bilinear'), "'bicubic'"),

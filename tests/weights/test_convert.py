@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from forms import microsoft, mmaction, official, randomised, torchvision, video_swin
+from test_flax import write
+from vivit_forms import CLASSES, TINY, flax, nested, vivit, with_head
 
 SCRIPT = Path(__file__).parents[2] / 'tools' / 'convert.py'
 CONFIG = """
@@ -46,6 +48,7 @@ def test_video_files_need_no_config(convert, weights, form, tmp_path):
     assert written['state_dict'].keys() == wanted.keys()
     assert all(torch.equal(written['state_dict'][key], wanted[key]) for key in wanted)
     assert 'a.pth' in printed and '100.0 %' in printed and 'wrote new/b.pth' in printed
+    assert 'mean and std were not compared' in printed
     assert written['meta']['report'] in printed
 
 
@@ -60,6 +63,18 @@ def test_image_files_are_brought_to_the_model_of_a_config(convert, tmp_path):
     convert('a.pth', 'c.pth', '--config', 'config.py', '--cfg-options', 'model.window_size=(4,3,3)')
     table = torch.load('c.pth', weights_only=True)['state_dict']['layers.0.blocks.0.attn.relative_position_bias_table']
     assert table.shape == (7 * 25, 2)
+
+
+@pytest.mark.parametrize('mean, notes', [([127.5] * 3, 0), ([0.0] * 3, 1)], ids=['as published', 'other'])
+def test_the_preprocessing_of_the_config_is_compared(convert, mean, notes):
+    write(Path('a.msgpack'), nested(flax(with_head(vivit().state_dict(), 'head'))))
+    preprocessor = dict(type='mmaction.ActionDataPreprocessor', mean=mean, std=[127.5] * 3, format_shape='NCTHW')
+    head = dict(type='vidtx_mm.VideoClsHead', in_channels=16, num_classes=CLASSES, pool='none')
+    backbone = dict(TINY, type='vidtx_mm.ViViT')
+    model = dict(type='Recognizer3D', backbone=backbone, cls_head=head, data_preprocessor=preprocessor)
+    Path('config.py').write_text(f'model = {model!r}')
+    printed = convert('a.msgpack', 'b.pth', '--config', 'config.py')
+    assert printed.count('pixels / 127.5 - 1') == notes and '100.0 %' in printed
 
 
 @pytest.mark.parametrize(

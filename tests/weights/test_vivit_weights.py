@@ -287,14 +287,29 @@ def test_tubelet_kernels(rule):
 
 
 def test_an_image_model_without_class_token():
-    """The model keeps its own class token and the position of it."""
+    """The model keeps its own class token; its position, which the file lacks too, is zero."""
     weights = image_vit(pool='mean').state_dict()
     model = vivit()
-    cls, row = model.cls_token.clone(), model.pos_embed[:, 0].clone()
+    cls = model.cls_token.clone()
     report = load_pretrained(model, tensors(flax(weights)))
-    assert torch.equal(model.cls_token, cls) and torch.equal(model.pos_embed[:, 0], row)
+    assert torch.equal(model.cls_token, cls) and not model.pos_embed[:, 0].any()
     assert torch.equal(model.pos_embed[:, 1:], weights['pos_embed'].repeat(1, 4, 1))
     assert report.keys('left at init') == ['cls_token']
+
+
+@pytest.mark.parametrize('size, notes', [((4, 64), 1), ((4, 32), 0), (16, 0)], ids=str)
+def test_a_square_table_of_as_many_patches_as_another_grid_is_named(size, notes):
+    """Where the counts agree, nothing is resized; where they do not, the table is resized to the grid."""
+    for file in (flax(image_vit().state_dict()), flax(vivit(**ENCODER).state_dict(), **MODELS['encoder'][1])):
+        report = load_pretrained(vivit(**ENCODER, img_size=size), tensors(file))
+        assert sum('1 x 16' in note and 'img_size' in note for note in report.notes) == notes
+    own = vivit(**ENCODER, img_size=size)
+    assert not load_pretrained(own, own.state_dict()).notes
+
+
+def test_a_square_table_of_a_clip_is_named_too():
+    report = load_pretrained(vivit(img_size=(4, 64)), tensors(flax(vivit().state_dict())))
+    assert ['1 x 16' in note for note in report.notes] == [True]
 
 
 @pytest.mark.parametrize('inflate', ['centre', 'mean'])

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from inspect import signature
+from inspect import Parameter, signature
 from typing import Any
 
 import torch
@@ -25,6 +25,21 @@ def triple(name: str, value: Sequence[int]) -> tuple[int, int, int]:
         raise ValueError(f'{name}={value!r}: give three positive integers (t, h, w)')
     t, h, w = value
     return t, h, w
+
+
+def positive(name: str, value: int) -> int:
+    """Check a count or a size."""
+    if not isinstance(value, int) or value < 1:
+        raise ValueError(f'{name}={value!r}: give a positive integer')
+    return value
+
+
+def pair(name: str, value: Sequence[int] | int) -> tuple[int, int]:
+    """Check a (height, width) size, or one number for both."""
+    sides = (value, value) if isinstance(value, int) else tuple(value)
+    if len(sides) != 2 or not all(isinstance(v, int) and v > 0 for v in sides):
+        raise ValueError(f'{name}={value!r}: give a positive integer, or two (height, width)')
+    return sides[0], sides[1]
 
 
 def resolve_arch(
@@ -85,8 +100,10 @@ class Backbone(BaseModule):
     out_strides: tuple[tuple[int, int, int], ...]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> 'Backbone':
-        valid = list(signature(cls.__init__).parameters)[1:]
-        if unknown := [name for name in kwargs if name not in valid]:
+        _, *parameters = signature(cls.__init__).parameters.values()
+        valid = [parameter.name for parameter in parameters]
+        open_ended = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters)
+        if not open_ended and (unknown := [name for name in kwargs if name not in valid]):
             raise TypeError(f'{cls.__name__} has no argument {", ".join(unknown)}; valid are {", ".join(valid)}')
         return super().__new__(cls)
 

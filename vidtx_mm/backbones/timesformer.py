@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..layers import SPACE_MODES, Tokenizer, drop_path_rates, resize_space_table, resize_time_table
 from ..registry import MODELS
-from .base import Backbone, choose, resolve_arch
+from .base import Backbone, choose, pair, positive, resolve_arch
 from .timesformer_block import NORM_EPS, ORDERS, SCHEMES, TimeSformerBlock
 
 ARCHS: dict[str, dict[str, Any]] = {
@@ -76,9 +76,9 @@ class VideoTimeSformer(Backbone):
             raise ValueError(f"order={order!r} belongs to attention='divided', not to {attention!r}: leave it out")
         self.table_resize = choose('table_resize', table_resize, list(SPACE_MODES))
         self.pool = choose('pool', pool, POOLS)
-        self.num_frames = num_frames
-        self.patch_size = patch_size
-        height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
+        self.num_frames = positive('num_frames', num_frames)
+        self.patch_size = positive('patch_size', patch_size)
+        height, width = pair('img_size', img_size)
         self.grid = -(-height // patch_size), -(-width // patch_size)
         self._set_outputs(out_indices, [dim] * depth, [(1, patch_size, patch_size)] * depth)
 

@@ -16,7 +16,7 @@ from ..layers import (
     resize_time_table,
 )
 from ..registry import MODELS
-from .base import Backbone, choose, resolve_arch, triple
+from .base import Backbone, choose, pair, positive, resolve_arch, triple
 from .vivit_blocks import NORM_EPS, ORDERS, DotProductBlock, EncoderBlock, SelfAttentionBlock
 from .vivit_input import uniform_frames, warn_of_range, whole_tubelets
 
@@ -108,7 +108,7 @@ class ViViT(Backbone):
         if pool == 'cls' and attention not in WITH_CLS:
             raise ValueError(f"pool='cls': attention={attention!r} has no class token; set pool='mean' or 'none'")
         self.tubelet_size = t, h, w = triple('tubelet_size', tubelet_size)
-        if num_frames % t:
+        if positive('num_frames', num_frames) % t:
             raise ValueError(f'num_frames={num_frames} is no multiple of the {t} frames of tubelet_size={tubelet_size}')
         if temporal_depth < 0:
             raise ValueError(f'temporal_depth={temporal_depth}: give a number of blocks, or 0 to average the frames')
@@ -116,7 +116,7 @@ class ViViT(Backbone):
         self._inspected = False
         factorised = attention == 'factorised_encoder'
         self.temporal_depth = temporal_depth if factorised else 0
-        height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
+        height, width = pair('img_size', img_size)
         self.grid = num_frames // t, -(-height // h), -(-width // w)
         self.table_grid = (1, *self.grid[1:]) if factorised else self.grid
         stages = self.depth + self.temporal_depth

@@ -31,6 +31,7 @@ def rename(opened: Opened, source: str = 'auto', class_order: str = 'auto') -> t
     derived = [pattern for name in found.families for pattern in FAMILIES[name].derived]
     head, remark = in_order(split(file.tensors)[1], found, class_order)
     report.notes += [remark] if remark else []
+    report.notes.append("a model's channel order, mean and std were not compared: that takes its config")
     state_dict = {}
     for key, tensor in {**file.tensors, **head}.items():
         was = file.renamed.get(key, key).removeprefix(PREFIX)

@@ -13,9 +13,9 @@ from .fit import Misfits, Shapes, fit_backbone, fit_head
 from .formats import Opened, open_checkpoint
 from .inflate import KERNEL_RULES
 from .labels import in_order
-from .options import OWN, Options
+from .options import Options
 from .report import Entry, LoadReport
-from .sources import FAMILIES, SOURCES, Family, Job, Rename, Source, canonical, detect
+from .sources import FAMILIES, OWN, SOURCES, Family, Job, Rename, Source, canonical, detect
 
 PREFIX = 'backbone.'
 

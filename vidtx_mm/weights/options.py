@@ -7,10 +7,9 @@ from typing import Any
 from .errors import listed
 from .inflate import KERNEL_RULES, RANDOM, TABLE_RESIZES
 from .labels import CLASS_ORDERS
-from .sources import SOURCES
+from .sources import OWN, SOURCES
 
 HEADS = ('auto', 'keep', 'drop')
-OWN = 'own'  # the source of checkpoints with the model's own keys
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..errors import CheckpointError, listed
 from . import timesformer, uniformer, video_swin, vivit
-from .base import Family, Job, Rename, Source, canonical
+from .base import OWN, Family, Job, Rename, Source, canonical
 from .relatives import RELATIVES
 
 _MODULES = (video_swin, timesformer, uniformer, vivit)
@@ -17,7 +17,7 @@ _MODULES = (video_swin, timesformer, uniformer, vivit)
 SOURCES: dict[str, Source] = {source.name: source for module in _MODULES for source in module.SOURCES}
 FAMILIES: dict[str, Family] = {module.FAMILY.name: module.FAMILY for module in _MODULES}
 
-__all__ = ['FAMILIES', 'SOURCES', 'Family', 'Job', 'Rename', 'Source', 'canonical', 'detect']
+__all__ = ['FAMILIES', 'OWN', 'SOURCES', 'Family', 'Job', 'Rename', 'Source', 'canonical', 'detect']
 
 
 def detect(tensors: Mapping[str, Tensor]) -> Source:

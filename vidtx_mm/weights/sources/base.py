@@ -10,6 +10,8 @@ from torch import Tensor
 
 from ..errors import CheckpointError, listed
 
+OWN = 'own'  # the source of checkpoints with the model's own keys
+
 
 @dataclass(frozen=True)
 class Rename:

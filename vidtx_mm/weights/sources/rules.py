@@ -1,4 +1,8 @@
-"""Rules that more than one family uses."""
+"""Rules and notes that more than one family uses."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,3 +35,39 @@ def resize_frames(table: Tensor, frames: int, job: Job) -> tuple[Tensor, str]:
     """A (1, T, C) table for another number of frames, and by what rule: time knows 'linear' and 'nearest' only."""
     mode = job.table_resize if job.table_resize in TIME_MODES else 'nearest'
     return resize_time_table(table, frames, mode), TIME_MODES[mode]['mode']
+
+
+def other_statistics(model: Any, published: float) -> str:
+    """The mean and std of the model's preprocessor in words, or '' if it has none or all are ``published``."""
+    preprocessor = getattr(model, 'data_preprocessor', None)
+    values = [getattr(preprocessor, name, None) for name in ('mean', 'std')]
+    known = [value.flatten().tolist() for value in values if isinstance(value, Tensor) and not value.is_meta]
+    if len(known) < 2 or {*known[0], *known[1]} == {published}:
+        return ''
+    return f'mean={known[0]}, std={known[1]}'
+
+
+def bgr_note(head: Tensor | None, classes: int, model: Any) -> list[str]:
+    """A note on official Something-Something models, whose reader (``cv2.imdecode``) gives BGR frames.
+
+    Args:
+        head: the file's classifier, which shows by its ``classes`` what the model was trained on.
+    """
+    if head is None or len(head) != classes or getattr(getattr(model, 'data_preprocessor', None), 'to_rgb', False):
+        return []
+    return [
+        f'{classes} classes: the official Something-Something models were trained on BGR frames. Decoders of '
+        'MMAction2 give RGB: set data_preprocessor=dict(to_rgb=True, ...), which swaps the channels'
+    ]
+
+
+def square_table_note(cells: int, grid: Sequence[int]) -> list[str]:
+    """A note where the position table of a square was taken, unresized, for a ``grid`` of other sides and as many
+    cells."""
+    (height, width), side = grid, math.isqrt(cells)
+    if height == width or cells != height * width or cells != side**2:
+        return []
+    return [
+        f'the position table of {cells} patches was taken as {height} x {width}, but published ones are {side} x '
+        f'{side}, so rows are mixed up: set img_size to a square; the model resizes the table to the clip'
+    ]

@@ -10,7 +10,7 @@ from ...layers.position import resize_space_table, resize_time_table
 from ..errors import CheckpointError
 from ..inflate import FLAT_NEAREST
 from .base import Borrow, Canonical, Convert, Converted, Family, Fresh, Job, Rename, Source, Surplus
-from .rules import resize_frames
+from .rules import bgr_note, other_statistics, resize_frames, square_table_note
 
 SSV2_CLASSES = 174
 MMACTION_MEAN_STD = 127.5
@@ -183,51 +183,33 @@ def _time_table(key: str, table: Tensor, shape: torch.Size, job: Job) -> Convert
     return Converted(resized, 'resized', f'{table.shape[1]} -> {shape[1]} frames, {mode}')
 
 
+def _remarks(source: Source, file: Canonical, model: Any) -> list[str]:
+    return [*_channel_order(source, file, model), *_normalisation(source, model), *_grid(source, file, model)]
+
+
 def _channel_order(source: Source, file: Canonical, model: Any) -> list[str]:
-    """A note on the Something-Something V2 models, whose official reader (``cv2.imdecode``) gives BGR frames."""
-    head = file.tensors.get('cls_head.fc_cls.weight')
-    published = source.name == 'huggingface_timesformer' or any(
-        old.startswith('model.') for old in file.renamed.values()
-    )
-    if not published or head is None or len(head) != SSV2_CLASSES:
+    official = any(old.startswith('model.') for old in file.renamed.values())
+    if not official and source.name != 'huggingface_timesformer':
         return []
-    if getattr(getattr(model, 'data_preprocessor', None), 'to_rgb', False):
-        return []
-    return [
-        f'{SSV2_CLASSES} classes: the official Something-Something V2 models were trained on BGR frames. Decoders of '
-        'MMAction2 give RGB: set data_preprocessor=dict(to_rgb=True, ...), which swaps the channels'
-    ]
+    return bgr_note(file.tensors.get('cls_head.fc_cls.weight'), SSV2_CLASSES, model)
 
 
 def _normalisation(source: Source, model: Any) -> list[str]:
     """A note on MMAction2's models, which were trained with another mean and std than the official ones."""
-    preprocessor = getattr(model, 'data_preprocessor', None)
-    given = [getattr(preprocessor, name, None) for name in ('mean', 'std')]
-    known = [value for value in given if isinstance(value, Tensor) and not value.is_meta]
-    if not source.name.startswith('mmaction_timesformer') or all((value == MMACTION_MEAN_STD).all() for value in known):
+    others = other_statistics(model, MMACTION_MEAN_STD)
+    if not others or not source.name.startswith('mmaction_timesformer'):
         return []
     return [
-        f'MMAction2 trained its TimeSformers with mean and std {MMACTION_MEAN_STD}, and the model has others: set '
-        f'data_preprocessor=dict(mean=[{MMACTION_MEAN_STD}] * 3, std=[{MMACTION_MEAN_STD}] * 3, ...)'
+        f'MMAction2 trained its TimeSformers with mean and std {MMACTION_MEAN_STD}, data_preprocessor has {others}: '
+        f'set both to [{MMACTION_MEAN_STD}] * 3'
     ]
 
 
 def _grid(source: Source, file: Canonical, model: Any) -> list[str]:
-    """A note where a square table was taken, unresized, for a grid of other sides and as many patches."""
-    height, width = getattr(model, 'backbone', model).grid
-    table, side = file.tensors.get('backbone.pos_embed'), math.isqrt(height * width)
-    if source not in SOURCES or height == width or side**2 != height * width:
+    table = file.tensors.get('backbone.pos_embed')
+    if source not in SOURCES or table is None:
         return []
-    if table is None or table.shape[1] - 1 != side**2:
-        return []
-    return [
-        f'the position table of {side**2} patches was taken as {height} x {width}, but published ones are {side} x '
-        f'{side}, so rows are mixed up: set img_size to a square; the model resizes the table to the clip'
-    ]
-
-
-def _remarks(source: Source, file: Canonical, model: Any) -> list[str]:
-    return [*_channel_order(source, file, model), *_normalisation(source, model), *_grid(source, file, model)]
+    return square_table_note(table.shape[1] - 1, getattr(model, 'backbone', model).grid)
 
 
 _ADDED = r'blocks\.(\d+)\.(?:temporal|local|width)_'

@@ -3,7 +3,7 @@
 from typing import Any
 
 from .base import Canonical, Convert, Family, Fresh, Rename, Source, Surplus
-from .rules import inflate_conv
+from .rules import bgr_note, inflate_conv
 
 SSV_CLASSES = 174
 LOCAL, GLOBAL = r'blocks1\.0\.attn\.weight', r'blocks3\.0\.attn\.qkv\.weight'
@@ -93,15 +93,9 @@ def _head_dim(source: Source, file: Canonical, head_dim: int) -> list[str]:
 
 
 def _channel_order(source: Source, file: Canonical, model: Any) -> list[str]:
-    """A note on the Something-Something models, whose official reader (``cv2.imdecode``) gives BGR frames."""
-    head = file.tensors.get('cls_head.fc_cls.weight')
-    swapped = getattr(getattr(model, 'data_preprocessor', None), 'to_rgb', False)
-    if source.name != 'uniformer_video' or head is None or len(head) != SSV_CLASSES or swapped:
+    if source.name != 'uniformer_video':
         return []
-    return [
-        f'{SSV_CLASSES} classes: the official Something-Something models were trained on BGR frames. Decoders of '
-        'MMAction2 give RGB: set data_preprocessor=dict(to_rgb=True, ...), which swaps the channels'
-    ]
+    return bgr_note(file.tensors.get('cls_head.fc_cls.weight'), SSV_CLASSES, model)
 
 
 FAMILY = Family(

@@ -13,9 +13,9 @@ from torch import Tensor
 from ...layers.position import resize_space_table
 from ..errors import CheckpointError
 from ..inflate import RANDOM
-from .base import Borrow, Canonical, Convert, Converted, Family, Fresh, Job, Rename, Source, Surplus
+from .base import OWN, Borrow, Canonical, Convert, Converted, Family, Fresh, Job, Rename, Source, Surplus
 from .flax_vit import FLAX, QUERY, flax_attributes
-from .rules import inflate_conv, resize_frames
+from .rules import inflate_conv, other_statistics, resize_frames, square_table_note
 
 PIXEL_CENTRE = 127.5
 _DOUBTS = {
@@ -96,7 +96,7 @@ def _kernel(key: str, tensor: Tensor, shape: torch.Size, job: Job) -> Converted:
 
 def _table(key: str, table: Tensor, shape: torch.Size, job: Job) -> Converted:
     """The positions of a frame, repeated for every tubelet of a video model without its own temporal encoder; those of
-    a clip, resized. Class token and position go together: both sides have one, or the model's stays."""
+    a clip, resized. An image model's table without a row for the class token gets a zero one if the model wants it."""
     backbone = job.backbone
     if table.shape[2] != shape[2]:
         raise CheckpointError(f'{table.shape[2]} channels in the file, {shape[2]} in the model (arch)')
@@ -117,7 +117,7 @@ def _table(key: str, table: Tensor, shape: torch.Size, job: Job) -> Converted:
         how.append(f'{mode} in time' if frames != wanted else '')
     rows = [cells.flatten(0, 1)[None]]
     if backbone.prefix:
-        rows.insert(0, table[:, :1] if prefix else backbone.pos_embed.detach()[:, :1].to(table))
+        rows.insert(0, table[:, :1] if prefix else table.new_zeros(1, 1, shape[2]))
     return Converted(torch.cat(rows, 1), 'inflated' if job.images else 'resized', ', '.join(filter(None, how)))
 
 
@@ -147,7 +147,16 @@ def _temporal_table(key: str, table: Tensor, shape: torch.Size, job: Job) -> Con
 
 
 def _remarks(source: Source, file: Canonical, model: Any) -> list[str]:
-    return [*_pixel_range(source, model), *_attention(source, getattr(model, 'backbone', model))]
+    backbone = getattr(model, 'backbone', model)
+    return [*_pixel_range(source, model), *_attention(source, backbone), *_grid(source, file, backbone)]
+
+
+def _grid(source: Source, file: Canonical, backbone: Any) -> list[str]:
+    """A note where the positions of square frames were taken, unresized, for frames of other sides."""
+    table, (frames, *grid) = file.tensors.get('backbone.pos_embed'), backbone.table_grid
+    if source.name == OWN or table is None or table.shape != backbone.pos_embed.shape:
+        return []
+    return square_table_note((table.shape[1] - backbone.prefix) // frames, grid)
 
 
 def _attention(source: Source, backbone: Any) -> list[str]:
@@ -169,16 +178,11 @@ def _attention(source: Source, backbone: Any) -> list[str]:
 
 def _pixel_range(source: Source, model: Any) -> list[str]:
     """A note where the preprocessor does not give the pixels / 127.5 - 1 that published weights were trained on."""
-    preprocessor = getattr(model, 'data_preprocessor', None)
-    values = [getattr(preprocessor, name, None) for name in ('mean', 'std')]
-    if source not in SOURCES or source.ndim == 2 or not all(isinstance(value, Tensor) for value in values):
+    others = other_statistics(model, PIXEL_CENTRE)
+    if not others or source not in SOURCES or source.ndim == 2:
         return []
-    if all(bool((value == PIXEL_CENTRE).all()) for value in values if isinstance(value, Tensor)):
-        return []
-    mean, std = (value.flatten().tolist() for value in values if isinstance(value, Tensor))
     return [
-        f'the published ViViT weights take pixels / 127.5 - 1, data_preprocessor has mean={mean}, std={std}: set both '
-        'to [127.5] * 3'
+        f'the published ViViT weights take pixels / 127.5 - 1, data_preprocessor has {others}: set both to [127.5] * 3'
     ]
 
 
