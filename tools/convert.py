@@ -52,10 +52,11 @@ def build(config: str, cfg_options: dict) -> torch.nn.Module:
     """The config's model, without memory for its weights, but with the values of its preprocessing."""
     cfg = Config.fromfile(config)
     cfg.merge_from_dict(cfg_options)
-    with torch.device('meta'), DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmaction')):
-        model = MODELS.build(cfg.model)
-    if 'data_preprocessor' in cfg.model:
-        model.data_preprocessor = MODELS.build(cfg.model.data_preprocessor)
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmaction')):
+        with torch.device('meta'):
+            model = MODELS.build(cfg.model)
+        if 'data_preprocessor' in cfg.model:
+            model.data_preprocessor = MODELS.build(cfg.model.data_preprocessor)
     return model
 
 

@@ -17,7 +17,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-DURATION = 'about 18 minutes on two cores'
+DURATION = '7 to 18 minutes on two cores'
 TRY = 'import torch, mmcv.ops; mmcv.ops.nms(torch.tensor([[0., 0., 4., 4.]]), torch.tensor([.9]), .5)'
 PIP = [sys.executable, '-m', 'pip', '--disable-pip-version-check']
 # Optimised and without debugging symbols, which are nine tenths of the library; without CUDA even where a GPU is.
