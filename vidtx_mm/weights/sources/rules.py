@@ -10,8 +10,9 @@ from torch import Tensor
 from ...layers.position import TIME_MODES, resize_time_table
 from ..errors import CheckpointError
 from ..inflate import inflate_kernel
-from .base import Converted, Job
+from .base import Canonical, Converted, Job
 
+SSV_CLASSES = 174  # of Something-Something, both versions
 # What each axis of a video kernel is, for messages.
 _AXES = ('output channels', 'input channels', 'frames', 'rows', 'columns')
 
@@ -47,16 +48,15 @@ def other_statistics(model: Any, published: float) -> str:
     return f'mean={known[0]}, std={known[1]}'
 
 
-def bgr_note(head: Tensor | None, classes: int, model: Any) -> list[str]:
-    """A note on official Something-Something models, whose reader (``cv2.imdecode``) gives BGR frames.
-
-    Args:
-        head: the file's classifier, which shows by its ``classes`` what the model was trained on.
-    """
-    if head is None or len(head) != classes or getattr(getattr(model, 'data_preprocessor', None), 'to_rgb', False):
+def bgr_note(file: Canonical, model: Any) -> list[str]:
+    """A note on an official file of Something-Something, whose reader (``cv2.imdecode``) gives BGR frames. The number
+    of classes tells."""
+    head = file.tensors.get('cls_head.fc_cls.weight')
+    swapped = getattr(getattr(model, 'data_preprocessor', None), 'to_rgb', False)
+    if head is None or len(head) != SSV_CLASSES or swapped:
         return []
     return [
-        f'{classes} classes: the official Something-Something models were trained on BGR frames. Decoders of '
+        f'{SSV_CLASSES} classes: the official Something-Something models were trained on BGR frames. Decoders of '
         'MMAction2 give RGB: set data_preprocessor=dict(to_rgb=True, ...), which swaps the channels'
     ]
 

@@ -12,7 +12,6 @@ from ..inflate import FLAT_NEAREST
 from .base import Borrow, Canonical, Convert, Converted, Family, Fresh, Job, Rename, Source, Surplus
 from .rules import bgr_note, other_statistics, resize_frames, square_table_note
 
-SSV2_CLASSES = 174
 MMACTION_MEAN_STD = 127.5
 _BODY = r'(cls_token|pos_embed|time_embed|(?:patch_embed|blocks|norm\d*)\..+)'
 
@@ -189,9 +188,7 @@ def _remarks(source: Source, file: Canonical, model: Any) -> list[str]:
 
 def _channel_order(source: Source, file: Canonical, model: Any) -> list[str]:
     official = any(old.startswith('model.') for old in file.renamed.values())
-    if not official and source.name != 'huggingface_timesformer':
-        return []
-    return bgr_note(file.tensors.get('cls_head.fc_cls.weight'), SSV2_CLASSES, model)
+    return bgr_note(file, model) if official or source.name == 'huggingface_timesformer' else []
 
 
 def _normalisation(source: Source, model: Any) -> list[str]:

@@ -3,9 +3,8 @@
 from typing import Any
 
 from .base import Canonical, Convert, Family, Fresh, Rename, Source, Surplus
-from .rules import bgr_note, inflate_conv
+from .rules import SSV_CLASSES, bgr_note, inflate_conv
 
-SSV_CLASSES = 174
 LOCAL, GLOBAL = r'blocks1\.0\.attn\.weight', r'blocks3\.0\.attn\.qkv\.weight'
 STAGE_NORM = r'norm4\.weight'
 ARCH = 'head_dim of the dict arch'
@@ -71,7 +70,8 @@ SOURCES = (
 
 def _remarks(source: Source, file: Canonical, model: Any) -> list[str]:
     backbone = getattr(model, 'backbone', model)
-    return [*_head_dim(source, file, backbone.head_dim), *_channel_order(source, file, model)]
+    channel_order = bgr_note(file, model) if source.name == 'uniformer_video' else []
+    return [*_head_dim(source, file, backbone.head_dim), *channel_order]
 
 
 def _head_dim(source: Source, file: Canonical, head_dim: int) -> list[str]:
@@ -90,12 +90,6 @@ def _head_dim(source: Source, file: Canonical, head_dim: int) -> list[str]:
         which = 'token-labelling files' if labelled else 'S+ files'
         return [f'{doubt}published {which} have 32, or 64 where the name says so; set it by {ARCH}']
     return [] if head_dim == 64 else [f'{doubt}published files of this form have 64; set it by {ARCH}']
-
-
-def _channel_order(source: Source, file: Canonical, model: Any) -> list[str]:
-    if source.name != 'uniformer_video':
-        return []
-    return bgr_note(file.tensors.get('cls_head.fc_cls.weight'), SSV_CLASSES, model)
 
 
 FAMILY = Family(
