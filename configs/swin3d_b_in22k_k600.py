@@ -132,7 +132,7 @@ test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
     type='OptimWrapper',  # --amp makes it mixed precision
     constructor='vidtx_mm.TransformerOptimConstructor',
-    paramwise_cfg=dict(backbone_lr_mult=0.1, norm_decay_mult=0.0, table_decay_mult=0.0),
+    paramwise_cfg=dict(backbone_lr_mult=0.1, norm_decay_mult=0.0, embed_decay_mult=0.0),
     optimizer=dict(type='AdamW', lr=lr, betas=(0.9, 0.999), weight_decay=0.05),
 )
 param_scheduler = [

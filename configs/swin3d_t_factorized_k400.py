@@ -1,4 +1,4 @@
-"""Video Swin-T with factorised attention (a temporal one after each spatial one) on Kinetics-400, from ImageNet-1K.
+"""Video Swin-T with factorized attention (a temporal one after each spatial one) on Kinetics-400, from ImageNet-1K.
 
 Recipe: that of swin3d_t_k400; the authors' code has joint attention only.
 Published: top-1 78.5 with 4 x 3 views; 36.5M parameters, 95G multiply-adds a view (the paper, table 4).
@@ -131,7 +131,7 @@ test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
     type='OptimWrapper',  # --amp makes it mixed precision
     constructor='vidtx_mm.TransformerOptimConstructor',
-    paramwise_cfg=dict(backbone_lr_mult=0.1, norm_decay_mult=0.0, table_decay_mult=0.0),
+    paramwise_cfg=dict(backbone_lr_mult=0.1, norm_decay_mult=0.0, embed_decay_mult=0.0),
     optimizer=dict(type='AdamW', lr=lr, betas=(0.9, 0.999), weight_decay=0.02),
 )
 param_scheduler = [

@@ -2,7 +2,7 @@
 
 Recipe: arXiv 2102.05095, section 4.6; schedule and augmentation as on Kinetics
 Published: top-1 62.2 with 6 clips a video (arXiv 2102.05095, section 4.6).
-    1,059 tasks as classes. The test clips together cover a video of 7 minutes; the centre crop of each.
+    1,059 tasks as classes. The test clips together cover a video of 7 minutes; the center crop of each.
 Command: mim train mmaction timesformer_64_howto100m.py --launcher pytorch --gpus 8
     One GPU: mim train mmaction timesformer_64_howto100m.py --cfg-options optim_wrapper.accumulative_counts=64
     Mixed precision, which the published recipe does not use: --amp

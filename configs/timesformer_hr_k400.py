@@ -4,7 +4,7 @@ Recipe: arXiv 2102.05095, section 4 and appendix; github.com/facebookresearch/Ti
 Published: top-1 79.6, top-5 94.0 with 1 x 3 views (the README of that repository);
     122.0M parameters, 1,703G multiply-adds a view (the paper).
     The official code tests the start of a video; the paper says its middle: protocol="timesformer_paper".
-    The official loader spreads the position table by table_resize="flat-nearest" (init_cfg); bicubic here.
+    The official loader spreads the position table by pos_interpolation="flat_nearest" (init_cfg); bicubic here.
 Command: mim train mmaction timesformer_hr_k400.py --launcher pytorch --gpus 8
     One GPU: mim train mmaction timesformer_hr_k400.py --cfg-options optim_wrapper.accumulative_counts=64
     Mixed precision, which the published recipe does not use: --amp

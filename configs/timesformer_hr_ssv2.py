@@ -3,7 +3,7 @@
 Recipe: arXiv 2102.05095, section 4 and appendix; github.com/facebookresearch/TimeSformer, configs/SSv2
 Published: top-1 61.8, top-5 86.9 with 1 x 3 views (the README of that repository);
     121.9M parameters, 1,703G multiply-adds a view (the paper).
-    The official loader spreads the position table by table_resize="flat-nearest" (init_cfg); bicubic here.
+    The official loader spreads the position table by pos_interpolation="flat_nearest" (init_cfg); bicubic here.
     No flip, since classes tell left from right. BGR frames, since the official reader gives them.
 Command: mim train mmaction timesformer_hr_ssv2.py --launcher pytorch --gpus 8
     One GPU: mim train mmaction timesformer_hr_ssv2.py --cfg-options optim_wrapper.accumulative_counts=64

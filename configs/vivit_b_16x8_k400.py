@@ -32,7 +32,7 @@ model = dict(
     backbone=dict(
         type='vidtx_mm.ViViT',
         arch=dict(embed_dims=768, depth=12, num_heads=12),
-        attention='spacetime',
+        attention='joint',
         tubelet_size=(8, 16, 16),
         num_frames=32,
         img_size=224,

@@ -33,7 +33,7 @@ model = dict(
     backbone=dict(
         type='vidtx_mm.ViViT',
         arch=dict(embed_dims=768, depth=12, num_heads=12),
-        attention='factorised_encoder',
+        attention='factorized_encoder',
         temporal_depth=temporal_depth,
         tubelet_size=(2, 16, 16),
         num_frames=32,

@@ -1,4 +1,4 @@
-"""ViViT-B/16x2, factorised dot-product attention (model 4), on Kinetics-400, from an image ViT (ImageNet-21K).
+"""ViViT-B/16x2, factorized dot-product attention (model 4), on Kinetics-400, from an image ViT (ImageNet-21K).
 
 Recipe: arXiv 2103.15691, section 4 and table 7
 Published: top-1 76.3 with 4 temporal views; 88.9M parameters, 277.1G multiply-adds a view (the paper).
@@ -32,11 +32,11 @@ model = dict(
     backbone=dict(
         type='vidtx_mm.ViViT',
         arch=dict(embed_dims=768, depth=12, num_heads=12),
-        attention='factorised_dot_product',
+        attention='factorized_dot_product',
         tubelet_size=(2, 16, 16),
         num_frames=32,
         img_size=224,
-        pool='mean',
+        pool='avg',
         init_cfg=dict(type='vidtx_mm.FromPretrained', checkpoint=checkpoint),
     ),
     cls_head=dict(

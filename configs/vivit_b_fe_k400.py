@@ -1,4 +1,4 @@
-"""ViViT-B/16x2, factorised encoder (model 2), on Kinetics-400, from an image ViT (ImageNet-21K).
+"""ViViT-B/16x2, factorized encoder (model 2), on Kinetics-400, from an image ViT (ImageNet-21K).
 
 Recipe: github.com/google-research/scenic, scenic/projects/vivit/configs/kinetics400/vivit_base_factorised_encoder.py
 Published: top-1 78.4 with 4 x 3 views (the README of that project), 78.8 with 4 temporal views (the paper);
@@ -35,7 +35,7 @@ model = dict(
     backbone=dict(
         type='vidtx_mm.ViViT',
         arch=dict(embed_dims=768, depth=12, num_heads=12),
-        attention='factorised_encoder',
+        attention='factorized_encoder',
         temporal_depth=temporal_depth,
         tubelet_size=(2, 16, 16),
         num_frames=32,

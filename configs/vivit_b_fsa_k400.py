@@ -1,4 +1,4 @@
-"""ViViT-B/16x2, factorised self-attention (model 3), on Kinetics-400, from an image ViT (ImageNet-21K).
+"""ViViT-B/16x2, factorized self-attention (model 3), on Kinetics-400, from an image ViT (ImageNet-21K).
 
 Recipe: arXiv 2103.15691, section 4 and table 7
 Published: top-1 77.4 with 4 temporal views; 117.3M parameters, 372.3G multiply-adds a view (the paper).
@@ -32,12 +32,12 @@ model = dict(
     backbone=dict(
         type='vidtx_mm.ViViT',
         arch=dict(embed_dims=768, depth=12, num_heads=12),
-        attention='factorised_self_attention',
-        attention_order='space_time',
+        attention='factorized_self_attention',
+        order='space_first',
         tubelet_size=(2, 16, 16),
         num_frames=32,
         img_size=224,
-        pool='mean',
+        pool='avg',
         init_cfg=dict(type='vidtx_mm.FromPretrained', checkpoint=checkpoint),
     ),
     cls_head=dict(

@@ -1,4 +1,4 @@
-"""ViViT-L/16x2, factorised encoder (model 2), on EPIC-Kitchens-100, nouns and verbs, from Kinetics-400.
+"""ViViT-L/16x2, factorized encoder (model 2), on EPIC-Kitchens-100, nouns and verbs, from Kinetics-400.
 
 Recipe: github.com/google-research/scenic, scenic/projects/vivit/configs/epic_kitchens/vivit_large_factorised_encoder.py
 Published: top-1 of the action 43.6 with 4 x 1 views (the README of that project);
@@ -36,7 +36,7 @@ model = dict(
     backbone=dict(
         type='vidtx_mm.ViViT',
         arch=dict(embed_dims=1024, depth=24, num_heads=16),
-        attention='factorised_encoder',
+        attention='factorized_encoder',
         temporal_depth=temporal_depth,
         tubelet_size=(2, 16, 16),
         num_frames=32,
@@ -46,7 +46,7 @@ model = dict(
         pool='cls',
         # The temporal encoder of the Kinetics file has another depth, so this one starts afresh. To take it too, leave
         # fresh out and set temporal_depth to that of the file (loading tells it).
-        init_cfg=dict(type='vidtx_mm.FromPretrained', checkpoint=checkpoint, fresh='temporal_.+'),
+        init_cfg=dict(type='vidtx_mm.FromPretrained', checkpoint=checkpoint, keep_init='temporal_.+'),
     ),
     cls_head=dict(
         type='vidtx_mm.VideoMultiClsHead',

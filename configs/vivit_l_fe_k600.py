@@ -1,4 +1,4 @@
-"""ViViT-L/16x2, factorised encoder (model 2), on Kinetics-600, from an image ViT (ImageNet-21K).
+"""ViViT-L/16x2, factorized encoder (model 2), on Kinetics-600, from an image ViT (ImageNet-21K).
 
 Recipe: github.com/google-research/scenic, scenic/projects/vivit/configs/kinetics600/vivit_large_factorised_encoder.py
 Published: top-1 81.6 with 4 x 3 views (the README of that project).
@@ -35,7 +35,7 @@ model = dict(
     backbone=dict(
         type='vidtx_mm.ViViT',
         arch=dict(embed_dims=1024, depth=24, num_heads=16),
-        attention='factorised_encoder',
+        attention='factorized_encoder',
         temporal_depth=temporal_depth,
         tubelet_size=(2, 16, 16),
         num_frames=32,

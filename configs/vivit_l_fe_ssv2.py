@@ -1,4 +1,4 @@
-"""ViViT-L/16x2, factorised encoder (model 2), on Something-Something v2, from Kinetics-400.
+"""ViViT-L/16x2, factorized encoder (model 2), on Something-Something v2, from Kinetics-400.
 
 Recipe: github.com/google-research/scenic, scenic/projects/vivit/configs/something_something_v2/
     vivit_large_factorised_encoder.py
@@ -35,7 +35,7 @@ model = dict(
     backbone=dict(
         type='vidtx_mm.ViViT',
         arch=dict(embed_dims=1024, depth=24, num_heads=16),
-        attention='factorised_encoder',
+        attention='factorized_encoder',
         temporal_depth=temporal_depth,
         tubelet_size=(2, 16, 16),
         num_frames=32,
@@ -45,7 +45,7 @@ model = dict(
         pool='cls',
         # The temporal encoder of the Kinetics file has another depth, so this one starts afresh. To take it too, leave
         # fresh out and set temporal_depth to that of the file (loading tells it).
-        init_cfg=dict(type='vidtx_mm.FromPretrained', checkpoint=checkpoint, fresh='temporal_.+'),
+        init_cfg=dict(type='vidtx_mm.FromPretrained', checkpoint=checkpoint, keep_init='temporal_.+'),
     ),
     cls_head=dict(
         type='vidtx_mm.VideoClsHead',

@@ -33,7 +33,7 @@ model = dict(
     backbone=dict(
         type='vidtx_mm.ViViT',
         arch=dict(embed_dims=1024, depth=24, num_heads=16),
-        attention='spacetime',
+        attention='joint',
         tubelet_size=(2, 16, 16),
         num_frames=32,
         img_size=224,

@@ -47,10 +47,10 @@ PAPERS: dict[str, dict[str, Sees]] = {
     'uniformer_joint': {'local': within(2), 'global': everything},
     'uniformer_split': {'local': within(2), 't_attn': PLACE, 'attn': FRAME},
     'uniformer_hybrid': {'local': within(2), 'windows': window((1, 4, 4)), 'global': everything},
-    'vivit_spacetime': {'attn': everything},
-    'vivit_factorised_encoder': {'spatial encoder': FRAME, 'temporal encoder': everything},
-    'vivit_factorised_self_attention': {'attn': FRAME, 'temporal_attn': PLACE},
-    'vivit_factorised_dot_product': {'first half of heads': PLACE, 'second half of heads': FRAME},
+    'vivit_joint': {'attn': everything},
+    'vivit_factorized_encoder': {'spatial encoder': FRAME, 'temporal encoder': everything},
+    'vivit_factorized_self_attention': {'attn': FRAME, 'temporal_attn': PLACE},
+    'vivit_factorized_dot_product': {'first half of heads': PLACE, 'second half of heads': FRAME},
     'timesformer_space': {'attn': FRAME},
     'timesformer_joint': {'attn': everything},
     'timesformer_divided': {'temporal_attn': PLACE, 'attn': FRAME},
@@ -73,13 +73,13 @@ def test_what_a_query_sees(design):
 
 @pytest.mark.parametrize('design', DESIGNS)
 def test_a_picture_tells_its_rows_apart(design):
-    """A neighbourhood that the picture's clip cannot show would look like another attention."""
+    """A neighborhood that the picture's clip cannot show would look like another attention."""
     views = DESIGNS[design]().values()
     fields = [(view.grid, view.seen().flatten().tolist()) for view in views]
     assert all(field not in fields[:i] for i, field in enumerate(fields))
 
 
-@pytest.mark.parametrize('design', ['timesformer_divided', 'vivit_factorised_encoder', 'uniformer_hybrid'])
+@pytest.mark.parametrize('design', ['timesformer_divided', 'vivit_factorized_encoder', 'uniformer_hybrid'])
 def test_draw(design, tmp_path):
     path = draw(design, tmp_path)
     assert path.name == f'attention_{design}.png' and path.read_bytes().startswith(b'\x89PNG')

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vidtx_mm.benchmark.pairs import PAIRS, Pair, Side, build_backbone
-from vidtx_mm.benchmark.report import COLUMNS, summarise, table
+from vidtx_mm.benchmark.report import COLUMNS, summarize, table
 from vidtx_mm.benchmark.run import MeasurementError, measure
 from vidtx_mm.benchmark.worker import Finished, Settings, perturb
 
@@ -53,10 +53,10 @@ def finished(peak: float, output: np.ndarray | None = None) -> Finished:
     return Finished(idle_mib=100.0, peak_mib=peak, output=output)
 
 
-def test_ratios_are_of_neighbouring_runs() -> None:
+def test_ratios_are_of_neighboring_runs() -> None:
     seconds = dict(ours=[1.0, 2.0, 6.0], reference=[2.0, 8.0, 4.0])
     outputs = dict(ours=finished(30, np.array([1.0, 2.0])), reference=finished(60, np.array([1.5, 2.25])))
-    row = summarise('x', Settings(), seconds, outputs, "the reference's")
+    row = summarize('x', Settings(), seconds, outputs, "the reference's")
     assert row['time_ratio'] == dict(median=0.5, least=0.25, most=1.5)
     assert row['memory_ratio'] == 0.5
     assert row['difference'] == 0.5
@@ -66,13 +66,13 @@ def test_ratios_are_of_neighbouring_runs() -> None:
 def test_no_difference_is_claimed_on_other_weights() -> None:
     seconds = dict(ours=[1.0], reference=[1.0])
     outputs = dict(ours=finished(1, np.zeros(2)), reference=finished(1, np.zeros(2)))
-    assert summarise('x', Settings(), seconds, outputs, 'not mapped (KeyError: y)')['difference'] is None
+    assert summarize('x', Settings(), seconds, outputs, 'not mapped (KeyError: y)')['difference'] is None
 
 
 def test_outputs_of_other_shapes_are_refused() -> None:
     outputs = dict(ours=finished(1, np.zeros((2, 1))), reference=finished(1, np.zeros(2)))
     with pytest.raises(ValueError, match=r'ours \(2, 1\).*\(2,\)'):
-        summarise('x', Settings(), dict(ours=[1.0], reference=[1.0]), outputs, "the reference's")
+        summarize('x', Settings(), dict(ours=[1.0], reference=[1.0]), outputs, "the reference's")
 
 
 def test_pair_in_children() -> None:

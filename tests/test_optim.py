@@ -49,7 +49,7 @@ class Backbone(nn.Module):
 
 KINDS = {
     'norm': {'bn.weight', 'bn.bias', 'ln.weight', 'ln.bias'},
-    'table': {'pos_embed'},
+    'embed': {'pos_embed'},
     'bias': {'embed.bias', 'attn.in_proj_bias', 'attn.out_proj.bias'},
     'flat': {'gamma'},
     'weight': {'embed.weight', 'attn.in_proj_weight', 'attn.out_proj.weight'},
@@ -70,7 +70,7 @@ def wrap(model, optimizer=None, type='OptimWrapper', **paramwise):
 
 
 def rates(model, **kwargs):
-    """{parameter name: (lr, weight decay)} of a built optimiser, each parameter once."""
+    """{parameter name: (lr, weight decay)} of a built optimizer, each parameter once."""
     names = {id(param): name for name, param in model.named_parameters()}
     result = {}
     for group in wrap(model, **kwargs).optimizer.param_groups:
@@ -80,7 +80,7 @@ def rates(model, **kwargs):
     return result
 
 
-@pytest.mark.parametrize('kind', ['norm', 'table', 'bias', 'flat'])
+@pytest.mark.parametrize('kind', ['norm', 'embed', 'bias', 'flat'])
 def test_one_rule(kind):
     result = rates(toy(), **{f'{kind}_decay_mult': 0.0})
     expected = {f'backbone.{name}' for name in KINDS[kind] | ALSO.get(kind, set())}
@@ -92,15 +92,15 @@ def test_one_rule(kind):
 
 
 def test_the_first_rule_of_a_parameter_wins():
-    result = rates(toy(), norm_decay_mult=0.1, table_decay_mult=0.2, bias_decay_mult=0.4, flat_decay_mult=0.8)
-    mults = dict(norm=0.1, table=0.2, bias=0.4, flat=0.8, weight=1.0)
+    result = rates(toy(), norm_decay_mult=0.1, embed_decay_mult=0.2, bias_decay_mult=0.4, flat_decay_mult=0.8)
+    mults = dict(norm=0.1, embed=0.2, bias=0.4, flat=0.8, weight=1.0)
     for kind, names in KINDS.items():
         for name in names:
             assert result[f'backbone.{name}'] == (1.0, pytest.approx(0.5 * mults[kind])), name
 
 
 def test_backbone_rate_holds_for_all_of_the_backbone():
-    result = rates(toy(), backbone_lr_mult=0.1, norm_decay_mult=0.0, table_decay_mult=0.0)
+    result = rates(toy(), backbone_lr_mult=0.1, norm_decay_mult=0.0, embed_decay_mult=0.0)
     assert {lr for name, (lr, _) in result.items() if name.startswith('backbone.')} == {0.1}
     assert result['cls_head.weight'] == (1.0, 0.5)
     assert result['backbone.ln.weight'] == (0.1, 0.0)
@@ -124,7 +124,7 @@ def test_no_rule_means_one_group_with_everything():
 
 
 RECIPES = {
-    'video_swin': dict(backbone_lr_mult=0.1, norm_decay_mult=0.0, table_decay_mult=0.0),
+    'video_swin': dict(backbone_lr_mult=0.1, norm_decay_mult=0.0, embed_decay_mult=0.0),
     'uniformer': dict(norm_decay_mult=0.0, bias_decay_mult=0.0, flat_decay_mult=0.0),
 }
 
@@ -156,7 +156,7 @@ def test_the_log_is_one_table(swin, monkeypatch):
     assert [cell[0] for cell in cells] == [
         'cls_head: weight, bias',
         'backbone: weight, bias',
-        'backbone: norm, table',
+        'backbone: norm, embed',
     ]
     assert [cell[1:3] for cell in cells] == [['0.001', '0.02'], ['0.0001', '0.02'], ['0.0001', '0']]
     assert sum(int(cell[4].replace(',', '')) for cell in cells) == sum(p.numel() for p in swin.parameters())
@@ -201,7 +201,7 @@ def test_optimizer_needs_the_values_that_are_multiplied(key):
         wrap(toy(), optimizer)
 
 
-@pytest.mark.parametrize(('key', 'method'), [('table_decay_mult', 'no_weight_decay'), ('layer_decay', 'layer_depth')])
+@pytest.mark.parametrize(('key', 'method'), [('embed_decay_mult', 'no_weight_decay'), ('layer_decay', 'layer_depth')])
 def test_rules_that_the_backbone_cannot_answer(key, method):
     model = nn.ModuleDict(dict(backbone=nn.Linear(2, 2)))
     with pytest.raises(ValueError, match=rf'{key} asks backbone.{method}\(\), which Linear lacks; leave {key} out'):
@@ -212,7 +212,7 @@ def test_names_that_match_nothing_are_an_error():
     model = toy()
     model['backbone'].no_weight_decay = lambda: {'pos_embed', 'cls_token'}
     with pytest.raises(ValueError, match='cls_token'):
-        wrap(model, table_decay_mult=0.0)
+        wrap(model, embed_decay_mult=0.0)
 
 
 def test_schedulers_and_automatic_scaling_keep_the_ratio():
@@ -232,7 +232,7 @@ class _Silent:
         pass
 
 
-def test_state_of_the_optimiser_can_be_resumed():
+def test_state_of_the_optimizer_can_be_resumed():
     torch.manual_seed(0)
     model = toy()
     wrapper = wrap(model, **RECIPES['video_swin'])

@@ -1,4 +1,4 @@
-"""Parameters and multiply-adds of recogniser, detector and pose configs, without weights and without computing.
+"""Parameters and multiply-adds of recognizer, detector and pose configs, without weights and without computing.
 
 python tools/complexity.py configs/swin3d_*_k400.py
 python tools/complexity.py configs/swin3d_t_k400.py --shape 3 16 224 224

@@ -16,7 +16,7 @@ from mmengine.registry import MODELS, DefaultScope
 import vidtx_mm
 from vidtx_mm.weights import CheckpointError, Options, adapt, open_checkpoint
 from vidtx_mm.weights.convert import rename
-from vidtx_mm.weights.inflate import KERNEL_RULES, TABLE_RESIZES
+from vidtx_mm.weights.inflate import KERNEL_RULES, POS_INTERPOLATIONS
 from vidtx_mm.weights.labels import CLASS_ORDERS
 from vidtx_mm.weights.options import HEADS
 from vidtx_mm.weights.sources import OWN, SOURCES
@@ -34,15 +34,15 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--inflate', choices=KERNEL_RULES, help='how image kernels become video kernels')
     parser.add_argument('--head', default='auto', choices=HEADS, help='what to do with the classifier')
     parser.add_argument('--class-order', default='auto', choices=CLASS_ORDERS, help='how SRC orders its classes')
-    parser.add_argument('--table-resize', default='bicubic', choices=TABLE_RESIZES, help='for tables')
-    parser.add_argument('--fresh', default='', help='a pattern of parameters to leave out')
+    parser.add_argument('--pos-interpolation', default='bicubic', choices=POS_INTERPOLATIONS, help='for tables')
+    parser.add_argument('--keep-init', default='', help='a pattern of parameters to leave out')
     args = parser.parse_args()
     if args.dst.exists():
         parser.error(f'{args.dst} exists: delete it or choose another name')
     if args.dst.suffix != '.pth':
         parser.error(f'{args.dst}: the name must end in .pth')
     if args.config is None and (
-        args.inflate or args.fresh or args.cfg_options or args.head != 'auto' or args.source == OWN
+        args.inflate or args.keep_init or args.cfg_options or args.head != 'auto' or args.source == OWN
     ):
         parser.error('--inflate, --head, --cfg-options and --source own concern a model: give its --config')
     return args

@@ -20,7 +20,7 @@ from pathlib import Path
 DURATION = '7 to 18 minutes on two cores'
 TRY = 'import torch, mmcv.ops; mmcv.ops.nms(torch.tensor([[0., 0., 4., 4.]]), torch.tensor([.9]), .5)'
 PIP = [sys.executable, '-m', 'pip', '--disable-pip-version-check']
-# Optimised and without debugging symbols, which are nine tenths of the library; without CUDA even where a GPU is.
+# Optimized and without debugging symbols, which are nine tenths of the library; without CUDA even where a GPU is.
 BUILD = dict(
     MMCV_WITH_OPS='1',
     FORCE_CUDA='0',

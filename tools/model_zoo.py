@@ -18,7 +18,7 @@ HEADER = """\
 <!-- Written by tools/model_zoo.py from configs/metafiles; edit those. -->
 
 Every published weight that this package loads, with its published figures. `mim download vidtx_mm --config ID
---dest DIR` fetches the weights and the config of a row; `mim search vidtx_mm` lists the rows. The loader recognises
+--dest DIR` fetches the weights and the config of a row; `mim search vidtx_mm` lists the rows. The loader recognizes
 each format by itself, so a file works as it was downloaded: `mim test mmaction CONFIG --checkpoint FILE`.
 
 How to read it:
@@ -27,7 +27,7 @@ How to read it:
   hand. Views are clips x crops.
 - "Ours" is what this package measured on the same data. "Not obtained" means that nobody has run it.
 - None of the files was downloaded for this page. The loader is tested on files made in each publisher's layout.
-- FLOPs are multiply-adds of one view. The weights keep the licences of their publishers.
+- FLOPs are multiply-adds of one view. The weights keep the licenses of their publishers.
 """
 
 COLUMNS = 'ID|Config|Start|Views|Result|Ours|Params|FLOPs|Figures from|Weights|Note'.split('|')

@@ -102,7 +102,7 @@ def _key(name: str) -> str:
 
 
 def installed_versions() -> dict[str, str]:
-    """Version by normalised distribution name, the first on the path where there are several."""
+    """Version by normalized distribution name, the first on the path where there are several."""
     found: dict[str, str] = {}
     for distribution in distributions():
         if name := distribution.metadata['Name']:

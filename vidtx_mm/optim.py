@@ -1,4 +1,4 @@
-"""Optimiser groups of the video transformers."""
+"""Optimizer groups of the video transformers."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,12 +19,12 @@ class Entry:
     name: str
     param: nn.Parameter
     module: nn.Module
-    is_table: bool
+    is_embedding: bool
 
 
 KINDS: dict[str, Callable[[Entry], bool]] = {
     'norm': lambda e: isinstance(e.module, (_NormBase, nn.LayerNorm, nn.GroupNorm)),
-    'table': lambda e: e.is_table,
+    'embed': lambda e: e.is_embedding,
     'bias': lambda e: e.name.endswith('bias'),
     'flat': lambda e: e.param.ndim <= 1,
 }
@@ -62,8 +62,8 @@ class TransformerOptimConstructor(DefaultOptimWrapperConstructor):
     - ``backbone_lr_mult``: rate of the backbone relative to the rest.
     - ``layer_decay``: the rate falls by this factor with each step from the backbone's end to its beginning
       (``backbone.layer_depth``).
-    - ``norm_decay_mult``: weight decay of normalisation layers, weights and biases.
-    - ``table_decay_mult``: of embeddings and bias tables, that is of ``backbone.no_weight_decay()``.
+    - ``norm_decay_mult``: weight decay of normalization layers, weights and biases.
+    - ``embed_decay_mult``: of embeddings and bias tables, that is of ``backbone.no_weight_decay()``.
     - ``bias_decay_mult``: of biases.
     - ``flat_decay_mult``: of parameters with one axis, such as layer scales.
 
@@ -107,18 +107,18 @@ class TransformerOptimConstructor(DefaultOptimWrapperConstructor):
         print_log(_table(params, module), logger='current')
 
     def _entries(self, model: nn.Module) -> Iterator[Entry]:
-        tables = self._tables(model)
+        embeddings = self._embeddings(model)
         seen: set[int] = set()
         for prefix, module in model.named_modules():
             for leaf, param in module.named_parameters(prefix, recurse=False):
                 if param.requires_grad and id(param) not in seen:
                     seen.add(id(param))
-                    yield Entry(leaf, param, module, leaf in tables)
+                    yield Entry(leaf, param, module, leaf in embeddings)
 
-    def _tables(self, model: nn.Module) -> set[str]:
-        if self.paramwise_cfg['table_decay_mult'] is None:
+    def _embeddings(self, model: nn.Module) -> set[str]:
+        if self.paramwise_cfg['embed_decay_mult'] is None:
             return set()
-        backbone = self._backbone_with(model, 'no_weight_decay', 'table_decay_mult')
+        backbone = self._backbone_with(model, 'no_weight_decay', 'embed_decay_mult')
         names = backbone.no_weight_decay()
         missing = names - {name for name, _ in backbone.named_parameters()}
         if missing:
@@ -176,4 +176,4 @@ def _table(params: list[dict], model: nn.Module) -> str:
         )
         for row in rows
     )
-    return '\n'.join(('Optimiser groups', *lines))
+    return '\n'.join(('Optimizer groups', *lines))

@@ -32,7 +32,7 @@ model = dict(
         img_size=32,
         patch_size=8,  # 4 frames of 32 x 32: 4 x 4 x 4 tokens
         drop_path_rate=0.0,
-        pool='mean',
+        pool='avg',
         # The usual standard deviation of 0.02 is for layers eight times as wide: with it this one learns far slower.
         init_cfg=dict(type='Xavier', layer='Linear', distribution='normal'),
     ),
@@ -119,7 +119,7 @@ train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=epochs, val_begin=1, val
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 
-# The tables start near zero, where a patch says much of its colours and little of its place and time.
+# The tables start near zero, where a patch says much of its colors and little of its place and time.
 table = dict(lr_mult=20.0, decay_mult=0.0)
 optim_wrapper = dict(
     type='OptimWrapper',

@@ -1,11 +1,11 @@
-"""A small ViViT, factorised encoder, that learns motion from scratch on two CPU cores: eight classes of moving shapes.
+"""A small ViViT, factorized encoder, that learns motion from scratch on two CPU cores: eight classes of moving shapes.
 
 Data: python tools/make_shapes.py data/shapes (1,024 clips to train, 128 to choose the epoch, 256 to test). No single
     frame tells the class.
 Recipe: this project's own; nothing is pretrained. The other models of the paper, with the same recipe:
-    --cfg-options model.backbone.attention=spacetime
-    --cfg-options model.backbone.attention=factorised_self_attention model.backbone.pool=mean
-    --cfg-options model.backbone.attention=factorised_dot_product model.backbone.pool=mean
+    --cfg-options model.backbone.attention=joint
+    --cfg-options model.backbone.attention=factorized_self_attention model.backbone.pool=avg
+    --cfg-options model.backbone.attention=factorized_dot_product model.backbone.pool=avg
 Result: see docs/vivit.md.
 Command: mim train mmaction configs/demo/vivit_shapes.py
     From another folder: write the absolute path into data_root below.
@@ -30,7 +30,7 @@ model = dict(
     backbone=dict(
         type='vidtx_mm.ViViT',
         arch=dict(embed_dims=64, depth=4, num_heads=4),
-        attention='factorised_encoder',
+        attention='factorized_encoder',
         temporal_depth=2,
         # 8 frames of 32 x 32: 2 x 8 x 8 tokens. Four frames show a circle turn; two show a straight way.
         tubelet_size=(4, 4, 4),
@@ -125,7 +125,7 @@ test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
     type='OptimWrapper',
     constructor='vidtx_mm.TransformerOptimConstructor',
-    paramwise_cfg=dict(norm_decay_mult=0.0, table_decay_mult=0.0),
+    paramwise_cfg=dict(norm_decay_mult=0.0, embed_decay_mult=0.0),
     optimizer=dict(type='AdamW', lr=lr, betas=(0.9, 0.999), weight_decay=0.05),
     clip_grad=dict(max_norm=1.0),
 )

@@ -99,7 +99,7 @@ def test_train_and_eval_return_self(case):
 
 
 def test_frozen_stages(case):
-    """0 freezes the tokeniser, n the first n stages too; frozen BatchNorm stays in eval mode; -1 freezes nothing."""
+    """0 freezes the tokenizer, n the first n stages too; frozen BatchNorm stays in eval mode; -1 freezes nothing."""
     assert all(p.requires_grad for p in build(case).parameters())
     frozen = []
     for stages in range(case.stages + 1):
@@ -162,7 +162,7 @@ def test_compiles_without_graph_break(case):
 
 
 def test_layer_depth_covers_all_parameters(case):
-    """Depths run from 0 (tokeniser) to the last without a gap, and never fall along the forward order of blocks."""
+    """Depths run from 0 (tokenizer) to the last without a gap, and never fall along the forward order of blocks."""
     model = build(case)
     depths = {model.layer_depth(name)[0] for name, _ in model.named_parameters()}
     total = {model.layer_depth(name)[1] for name, _ in model.named_parameters()}

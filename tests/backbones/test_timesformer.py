@@ -147,10 +147,10 @@ def divided_block_by_definition(block: nn.Module, order: str, x: torch.Tensor, g
             residual[group] = attended[1:]
         return residual
 
-    if order == 'time-first':
+    if order == 'time_first':
         x = x + temporal(x)
         x = x + spatial(x)
-    elif order == 'space-first':
+    elif order == 'space_first':
         x = x + spatial(x)
         x = x + temporal(x)
     else:
@@ -158,7 +158,7 @@ def divided_block_by_definition(block: nn.Module, order: str, x: torch.Tensor, g
     return x + block.mlp(block.norm2(x))
 
 
-@pytest.mark.parametrize('order', ['time-first', 'space-first', 'parallel'])
+@pytest.mark.parametrize('order', ['time_first', 'space_first', 'parallel'])
 def test_orders_of_divided_attention(order):
     block = build(order=order).double().blocks[1]
     grid = (3, 2, 4)
@@ -188,7 +188,7 @@ def test_pools():
     x = torch.randn(2, 3, 3, 16, 24)
     maps = build(pool='none')(x)
     assert maps.shape == (2, 16, 3, 4, 6) and maps.is_contiguous()
-    torch.testing.assert_close(build(pool='mean')(x), maps.mean((2, 3, 4)))
+    torch.testing.assert_close(build(pool='avg')(x), maps.mean((2, 3, 4)))
     assert build(pool='cls')(x).shape == (2, 16)
 
 
@@ -219,7 +219,7 @@ def test_space_averages_frames_before_the_norm():
 @pytest.mark.parametrize('size', [(4, 16, 16), (6, 24, 32), (1, 4, 4), (3, 32, 4), (2, 13, 17)], ids=str)
 def test_tables_are_resized_in_space_and_in_time(mode, size):
     """Zero patches leave the tables: the space table on the (H, W) grid and the time table, each resized by itself."""
-    model = build(table_resize=mode)
+    model = build(pos_interpolation=mode)
     nn.init.zeros_(model.patch_embed.proj.bias)
     tokens, grid = model.embed(torch.zeros(1, 3, *size))
     assert grid == (size[0], -(-size[1] // 4), -(-size[2] // 4))
@@ -279,10 +279,10 @@ def test_long_clips_need_no_space_time_matrix():
     'kwargs, message',
     [
         (dict(attention='divided_space_time'), "'local_global'"),
-        (dict(order='time_first'), "'time-first'"),
+        (dict(order='time-first'), "'time_first'"),
         (dict(attention='joint', order='parallel'), "attention='divided'"),
-        (dict(pool='avg'), "'none'"),
-        (dict(table_resize='bilinear'), "'bicubic'"),
+        (dict(pool='mean'), "'avg'"),
+        (dict(pos_interpolation='bilinear'), "'bicubic'"),
         (dict(arch='huge'), "'large'"),
         (dict(num_frames=0), 'num_frames=0: give a positive integer'),
         (dict(patch_size=(16, 16)), r'patch_size=\(16, 16\): give a positive integer'),
@@ -320,7 +320,7 @@ def test_bad_inputs():
 def test_multiply_adds(kwargs, frames, size, gmacs):
     """Published: the paper (a third of three views), MMAction2's README for the last two. Every patch is computed."""
     with torch.device('meta'):
-        model = VideoTimeSformer(**kwargs, pool='mean')
+        model = VideoTimeSformer(**kwargs, pool='avg')
     assert count(model, (1, 3, frames, size, size)).macs / 1e9 == pytest.approx(gmacs, rel=0.01)
 
 

@@ -36,7 +36,7 @@ def test_video_parameter_counts(arch, parameters):
         ('small-plus', 24_032_552),
         ('base', 49_776_552),
         ('base-ls', 49_796_520),
-        ('large-ls', 100_098_768 - 641_000),  # the published count has the token-labelling head
+        ('large-ls', 100_098_768 - 641_000),  # the published count has the token-labeling head
     ],
 )
 def test_image_parameter_counts(arch, parameters):
@@ -81,7 +81,7 @@ def influenced(block: nn.Module, grid: tuple[int, ...], token: tuple[int, ...]) 
     return {tuple(c) for c in changed.nonzero().tolist()}
 
 
-def neighbours(grid: tuple[int, ...], token: tuple[int, ...], reach: int) -> set[tuple[int, ...]]:
+def neighbors(grid: tuple[int, ...], token: tuple[int, ...], reach: int) -> set[tuple[int, ...]]:
     axes = [range(max(t - reach, 0), min(t + reach + 1, size)) for t, size in zip(token, grid, strict=True)]
     return set(product(*axes))
 
@@ -91,7 +91,7 @@ def test_local_blocks_reach_three_tokens(grid, cls):
     """The position encoding spans 3 tokens per axis and the local relation 5, so together each side reaches 1 + 2."""
     block = tiny(cls, out_indices=3).double().blocks1[0]
     token = tuple(size // 2 for size in grid)
-    assert influenced(block, grid, token) == neighbours(grid, token, 3)
+    assert influenced(block, grid, token) == neighbors(grid, token, 3)
 
 
 @pytest.mark.parametrize('cls, grid', [(VideoUniFormer, (3, 4, 4)), (ImageUniFormer, (7, 7))])
@@ -101,7 +101,7 @@ def test_global_blocks_reach_everything(cls, grid):
 
 
 def test_window_blocks_stay_in_windows():
-    """Attention reaches the windows of the token and of the neighbours to which its position encoding spreads it."""
+    """Attention reaches the windows of the token and of the neighbors to which its position encoding spreads it."""
     model = tiny(ImageUniFormer, stage3='window', window_size=3, out_indices=3).double()
     block = model.blocks3[0]
     assert influenced(block, (7, 7), (1, 1)) == set(product(range(3), range(3)))
@@ -220,7 +220,7 @@ def test_layer_scale_weighs_the_branches():
 
 
 def test_layer_scale_of_the_split_block():
-    """It weighs the attention and the perceptron; the attention over time enters through the former alone."""
+    """It weighs the attention and the MLP; the attention over time enters through the former alone."""
     block = tiny(attention='split', arch=dict(TINY, layer_scale=1e-6)).blocks3[0]
     nn.init.zeros_(block.gamma_1), nn.init.zeros_(block.gamma_2)
     x = torch.randn(1, 2, 4, 4, 8)

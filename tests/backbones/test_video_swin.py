@@ -172,7 +172,7 @@ def test_bias_is_never_expanded_to_all_windows():
     'kwargs, message',
     [
         (dict(attention='divided'), "attention='divided'.*'factorized'"),
-        (dict(shift='time'), "shift='time'.*'space-time'"),
+        (dict(shift='time'), "shift='time'.*'space_time'"),
         (dict(relative_index='wrong'), "relative_index='wrong'"),
         (dict(window_size=7), 'window_size=7'),
         (dict(patch_size=(2, 4)), r'patch_size=\(2, 4\)'),

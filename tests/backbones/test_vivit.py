@@ -21,13 +21,13 @@ SMALL = dict(
     img_size=16,
     input_range=None,
 )
-ENCODER = dict(attention='factorised_encoder')
-SELF = dict(attention='factorised_self_attention', pool='mean')
-DOT = dict(attention='factorised_dot_product', pool='mean')
-MODELS = {'spacetime': dict(), 'encoder': ENCODER, 'self': SELF, 'dot': DOT}
+ENCODER = dict(attention='factorized_encoder')
+SELF = dict(attention='factorized_self_attention', pool='avg')
+DOT = dict(attention='factorized_dot_product', pool='avg')
+MODELS = {'joint': dict(), 'encoder': ENCODER, 'self': SELF, 'dot': DOT}
 
 
-def randomised(module: nn.Module) -> nn.Module:
+def randomized(module: nn.Module) -> nn.Module:
     """Weights of which none is zero or one."""
     torch.manual_seed(0)
     with torch.no_grad():
@@ -38,7 +38,7 @@ def randomised(module: nn.Module) -> nn.Module:
 
 def build(**kwargs) -> ViViT:
     torch.manual_seed(0)
-    return randomised(ViViT(**{**SMALL, **kwargs}))
+    return randomized(ViViT(**{**SMALL, **kwargs}))
 
 
 @pytest.mark.parametrize(
@@ -76,10 +76,10 @@ def test_multiply_adds(kwargs, gigas):
     assert count(model, (1, 3, 32, 224, 224)).macs / 1e9 == pytest.approx(gigas, rel=0.01)
 
 
-def test_the_factorised_encoder_computes_less_than_published():
+def test_the_factorized_encoder_computes_less_than_published():
     """284.4 G in the paper; of the last block the class tokens alone are needed, which saves a part."""
     with torch.device('meta'):
-        model, mean = ViViT(**ENCODER), ViViT(**ENCODER, pool='mean')
+        model, mean = ViViT(**ENCODER), ViViT(**ENCODER, pool='avg')
     assert count(mean, (1, 3, 32, 224, 224)).macs / 1e9 == pytest.approx(284.4, rel=0.01)
     assert count(model, (1, 3, 32, 224, 224)).macs < 0.95 * count(mean, (1, 3, 32, 224, 224)).macs
 
@@ -108,12 +108,12 @@ def test_receptive_fields(place):
     """A group is a frame; model 3 sees time and space in turn; model 4's heads see either, so a block sees a cross."""
     tokens = torch.randn(1, FRAMES, PLACES, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     common = (16, 4, 4.0, True, DropPath())
-    frame = randomised(EncoderBlock(*common)).double()
+    frame = randomized(EncoderBlock(*common)).double()
     assert changed_by(frame, tokens, place) == frame_of(place)
-    split = randomised(DotProductBlock(*common)).double()
+    split = randomized(DotProductBlock(*common)).double()
     assert changed_by(split, tokens, place) == frame_of(place) | time_of(place)
-    for order in ('space_time', 'time_space'):
-        both = randomised(SelfAttentionBlock(*common, order=order)).double()
+    for order in ('space_first', 'time_first'):
+        both = randomized(SelfAttentionBlock(*common, order=order)).double()
         assert changed_by(both.attend, tokens, place) == frame_of(place)
         assert changed_by(both.attend_over_time, tokens, place) == time_of(place)
         assert changed_by(both, tokens, place) == EVERYWHERE
@@ -128,14 +128,14 @@ def test_the_spatial_encoder_sees_single_tubelets():
     assert changed.tolist() == [False, False, True, False]
 
 
-@pytest.mark.parametrize('order', ['space_time', 'time_space'])
-def test_factorised_self_attention_by_definition(order):
+@pytest.mark.parametrize('order', ['space_first', 'time_first'])
+def test_factorized_self_attention_by_definition(order):
     """Equations 4 to 6 of the paper, written out for each frame and each place."""
-    block = randomised(SelfAttentionBlock(16, 4, 4.0, True, DropPath(), order)).double()
+    block = randomized(SelfAttentionBlock(16, 4, 4.0, True, DropPath(), order)).double()
     x = torch.randn(2, FRAMES, PLACES, 16, dtype=torch.float64)
     with torch.no_grad():
         expected = x.clone()
-        for axis in order.split('_'):
+        for axis in ('space', 'time') if order == 'space_first' else ('time', 'space'):
             if axis == 'space':
                 parts = [block.attn(block.norm1(expected[:, t])) for t in range(FRAMES)]
                 expected = expected + torch.stack(parts, 1)
@@ -146,9 +146,9 @@ def test_factorised_self_attention_by_definition(order):
         torch.testing.assert_close(block(x), expected)
 
 
-def test_factorised_dot_product_by_definition():
+def test_factorized_dot_product_by_definition():
     """Equation 7: softmax attention per head, the first half of the heads over time, the second within frames."""
-    attention = randomised(DotProductBlock(16, 4, 4.0, True, DropPath())).double().attn
+    attention = randomized(DotProductBlock(16, 4, 4.0, True, DropPath())).double().attn
     x = torch.randn(1, FRAMES, PLACES, 16, dtype=torch.float64)
     with torch.no_grad():
         q, k, v = attention.qkv(x)[0].chunk(3, -1)
@@ -164,7 +164,7 @@ def test_factorised_dot_product_by_definition():
         torch.testing.assert_close(attention(x)[0], attention.proj(torch.cat(heads, -1)))
 
 
-@pytest.mark.parametrize('kwargs', [dict(), dict(ENCODER, temporal_depth=2)], ids=['spacetime', 'encoder'])
+@pytest.mark.parametrize('kwargs', [dict(), dict(ENCODER, temporal_depth=2)], ids=['joint', 'encoder'])
 def test_class_tokens_alone_are_those_of_the_whole(kwargs):
     """The last block of an encoder computes its class tokens only; an earlier block that is returned, all."""
     model, clip = build(**kwargs).double(), torch.randn(2, 3, 8, 16, 16).double()
@@ -183,10 +183,10 @@ def test_pools():
     assert found.shape == (2, 16, 4, 4, 6) and found.is_contiguous()
     torch.testing.assert_close(build(**SELF)(clip), found.mean((2, 3, 4)))
     assert build(pool='none')(clip).shape == (2, 16, 4, 4, 6)
-    assert build(pool='mean').cls_token is None and build(pool='none').cls_token is not None
+    assert build(pool='avg').cls_token is None and build(pool='none').cls_token is not None
 
 
-def test_outputs_of_the_factorised_encoder():
+def test_outputs_of_the_factorized_encoder():
     """Stages of the spatial encoder give the mean over the frames, as the baseline without a temporal one does."""
     clip = torch.randn(2, 3, 8, 16, 16)
     model = build(**ENCODER, temporal_depth=3, out_indices=(0, 1, 3, 4))
@@ -261,10 +261,10 @@ def test_uniform_tokens_are_single_frames():
 
 @pytest.mark.parametrize('mode', ['bicubic', 'nearest'])
 @pytest.mark.parametrize('size', [(8, 16, 16), (12, 24, 32), (2, 4, 4), (6, 13, 17)], ids=str)
-@pytest.mark.parametrize('kwargs', [dict(), dict(ENCODER, temporal_depth=1)], ids=['spacetime', 'encoder'])
+@pytest.mark.parametrize('kwargs', [dict(), dict(ENCODER, temporal_depth=1)], ids=['joint', 'encoder'])
 def test_tables_are_resized_in_space_and_in_time(mode, size, kwargs):
     """Zero patches leave the tables: of a frame in space, and over time each place by itself."""
-    model = build(table_resize=mode, **kwargs)
+    model = build(pos_interpolation=mode, **kwargs)
     nn.init.zeros_(model.patch_embed.proj.bias)
     tokens, grid = model.embed(torch.zeros(1, 3, *size))
     assert grid == (size[0] // 2, -(-size[1] // 4), -(-size[2] // 4))
@@ -329,7 +329,7 @@ def test_no_matrix_of_tokens_by_tokens(kwargs):
 
 def test_long_sequences():
     """From some number of tokens on, keys and values are gathered first, which changes nothing."""
-    attention = randomised(Attention(8, 2)).double()
+    attention = randomized(Attention(8, 2)).double()
     x = torch.randn(2, LONG, 8, dtype=torch.float64)
     with torch.no_grad():
         q, k, v = (part.unflatten(-1, (2, 4)).transpose(1, 2) for part in attention.qkv(x).chunk(3, -1))
@@ -372,19 +372,19 @@ def test_clips_of_broken_tubelets():
 @pytest.mark.parametrize(
     'kwargs, message',
     [
-        (dict(attention='divided'), "'factorised_dot_product'"),
-        (dict(attention_order='space-time'), "'time_space'"),
+        (dict(attention='divided'), "'factorized_dot_product'"),
+        (dict(order='space_time'), "'time_first'"),
         (dict(tokens='patches'), "'uniform'"),
-        (dict(pool='avg'), "'none'"),
-        (dict(SELF, pool='cls'), "pool='cls': attention='factorised_self_attention' has no class token"),
-        (dict(DOT, pool='cls'), "set pool='mean'"),
+        (dict(pool='mean'), "'avg'"),
+        (dict(SELF, pool='cls'), "pool='cls': attention='factorized_self_attention' has no class token"),
+        (dict(DOT, pool='cls'), "set pool='avg'"),
         (dict(DOT, arch=dict(embed_dims=15, depth=1, num_heads=3)), 'num_heads=3: half of the heads'),
         (dict(num_frames=7), 'num_frames=7 is no multiple of the 2 frames'),
         (dict(num_frames=0), 'num_frames=0: give a positive integer'),
         (dict(img_size=-1), 'img_size=-1: give a positive integer, or two'),
         (dict(tubelet_size=16), 'three positive integers'),
         (dict(ENCODER, temporal_depth=-1), 'temporal_depth=-1: give a number of blocks'),
-        (dict(table_resize='bilinear'), "'bicubic'"),
+        (dict(pos_interpolation='bilinear'), "'bicubic'"),
         (dict(drop_path_rate=1.0), 'drop path rate 1.0'),
         (dict(arch='small'), "'huge'"),
     ],

@@ -300,7 +300,7 @@ TIMESFORMER = Family(
 
 VIVIT_B, VIVIT_L, VIVIT_K400 = 'ViT-B_16.npz', 'ViT-L_16.npz', 'checkpoint'
 VIVIT_STEP = ('lr', '*.lr', 'temporal_depth', '*.temporal_depth')
-# Fine-tuning from Kinetics has another regularisation, protocol and start.
+# Fine-tuning from Kinetics has another regularization, protocol and start.
 VIVIT_TUNED = (
     *PROTOCOL,
     *VIVIT_STEP,
@@ -331,10 +331,10 @@ VIVIT = Family(
     words={
         'b': vivit_size(768, 12, 12),
         'l': vivit_size(1024, 24, 16),
-        'fe': vivit_model('factorised_encoder', 'cls', temporal_depth=lambda depth: depth > 0),
-        'avg': vivit_model('factorised_encoder', 'cls', temporal_depth=0),
-        'fsa': vivit_model('factorised_self_attention', 'mean', attention_order='space_time'),
-        'fdp': vivit_model('factorised_dot_product', 'mean'),
+        'fe': vivit_model('factorized_encoder', 'cls', temporal_depth=lambda depth: depth > 0),
+        'avg': vivit_model('factorized_encoder', 'cls', temporal_depth=0),
+        'fsa': vivit_model('factorized_self_attention', 'avg', order='space_first'),
+        'fdp': vivit_model('factorized_dot_product', 'avg'),
         '16x4': Word({'model.backbone.tubelet_size': (4, 16, 16)}),
         '16x8': Word({'model.backbone.tubelet_size': (8, 16, 16)}),
         'k400': Word({}, VIVIT_TUNED),

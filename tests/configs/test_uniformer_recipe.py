@@ -47,7 +47,7 @@ CLIPS: dict[str, tuple[int, int | None, int]] = {
     'xs_k400': (32, None, 192),
 }
 GPUS = {'b_32x4_k600': 32}
-GREY = [0.45 * 255] * 3, [0.225 * 255] * 3
+GRAY = [0.45 * 255] * 3, [0.225 * 255] * 3
 RECIPE: dict[str, Any] = {
     'optim_wrapper.optimizer.type': 'AdamW',
     'optim_wrapper.optimizer.betas': (0.9, 0.999),
@@ -55,8 +55,8 @@ RECIPE: dict[str, Any] = {
     'model.cls_head.dropout_ratio': 0.0,
     'model.cls_head.label_smooth_eps': 0.1,
     'model.cls_head.average_clips': 'score',
-    'model.data_preprocessor.mean': GREY[0],
-    'model.data_preprocessor.std': GREY[1],
+    'model.data_preprocessor.mean': GRAY[0],
+    'model.data_preprocessor.std': GRAY[1],
     'model.data_preprocessor.blending.probs': [0.5, 0.5],
     'train_dataloader.dataset.num_repeats': 2,
     'train_dataloader.collate_fn.type': 'repeat_pseudo_collate',
@@ -115,7 +115,7 @@ def test_clips(path: Path) -> None:
         dict(type='RandomResizedCrop'),
         dict(type='Resize', scale=(side, side), keep_ratio=False),
         *([] if something else [dict(type='Flip', flip_ratio=0.5)]),
-        dict(type='vidtx_mm.NormalizedErasing', mean=GREY[0], std=GREY[1], erase_prob=0.25, mode='rand'),
+        dict(type='vidtx_mm.NormalizedErasing', mean=GRAY[0], std=GRAY[1], erase_prob=0.25, mode='rand'),
         *ends,
     ]
     clips, crops = (1, 3) if something else (1, 1) if light else (4, 1)

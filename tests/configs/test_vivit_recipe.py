@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from config_families import ABSENT, CONFIGS, flat, load
 
-# Name without the family -> rate, epochs, blocks of the temporal encoder (none: no factorised encoder).
+# Name without the family -> rate, epochs, blocks of the temporal encoder (none: no factorized encoder).
 RUNS: dict[str, tuple[float, int, int | None]] = {
     **{name: (0.1, 30, None) for name in ('b_k400', 'b_16x4_k400', 'b_16x8_k400', 'b_fsa_k400', 'b_fdp_k400')},
     'b_avg_k400': (0.1, 30, 0),
@@ -25,7 +25,7 @@ DATA: dict[str, tuple[int, int, int, int]] = {
     'epic': (1, 256, 224, 1),
 }
 # Magnitude of RandAugment, label smoothing, mixup, stochastic depth.
-REGULARISED: dict[str, tuple[int, float, float, float]] = {'ssv2': (20, 0.3, 0.3, 0.3), 'epic': (15, 0.2, 0.1, 0.2)}
+REGULARIZED: dict[str, tuple[int, float, float, float]] = {'ssv2': (20, 0.3, 0.3, 0.3), 'epic': (15, 0.2, 0.1, 0.2)}
 RECIPE: dict[str, Any] = {
     'optim_wrapper.optimizer.type': 'SGD',
     'optim_wrapper.optimizer.momentum': 0.9,
@@ -81,8 +81,8 @@ def test_clips(path: Path) -> None:
 
 
 @every
-def test_regularisation(path: Path) -> None:
-    """Kinetics: colours alone. The others: RandAugment in their place, label smoothing, mixup and stochastic depth."""
+def test_regularization(path: Path) -> None:
+    """Kinetics: colors alone. The others: RandAugment in their place, label smoothing, mixup and stochastic depth."""
     cfg, data = load(path), path.stem.split('_')[-1]
     values = flat(cfg.to_dict())
     augmentation = cfg.train_dataloader.dataset.to_dict()['pipeline'][7:-2]
@@ -92,8 +92,8 @@ def test_regularisation(path: Path) -> None:
         'model.backbone.drop_path_rate',
     )
     found = tuple(values.get(key, ABSENT) for key in keys)
-    if data in REGULARISED:
-        magnitude, *strengths = REGULARISED[data]
+    if data in REGULARIZED:
+        magnitude, *strengths = REGULARIZED[data]
         policy = dict(type='vidtx_mm.RandAugment', policy='pixelwise', magnitude=magnitude, num_ops=2)
         assert augmentation == [policy] and list(found) == strengths
         assert cfg.model.backbone.drop_path_rescale is False

@@ -100,7 +100,7 @@ def test_the_sheet_shows_every_class_and_the_surest_mistakes(root: Path) -> None
 
 def test_captions(root: Path) -> None:
     read = predictions(root, mistakes=(3,))
-    assert report.caption(read, 2) == ('up: recognised (0.78)', report.RIGHT)
+    assert report.caption(read, 2) == ('up: recognized (0.78)', report.RIGHT)
     assert report.caption(read, 3) == ('down: taken for clockwise (0.50)', report.WRONG)
 
 

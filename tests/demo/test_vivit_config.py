@@ -15,10 +15,10 @@ DEMO = Path(__file__).resolve().parents[2] / 'configs' / 'demo'
 @pytest.mark.parametrize(
     'attention, pool',
     [
-        ('factorised_encoder', 'cls'),
-        ('spacetime', 'cls'),
-        ('factorised_self_attention', 'mean'),
-        ('factorised_dot_product', 'mean'),
+        ('factorized_encoder', 'cls'),
+        ('joint', 'cls'),
+        ('factorized_self_attention', 'avg'),
+        ('factorized_dot_product', 'avg'),
     ],
 )
 def test_every_model_fits_the_clips(attention: str, pool: str) -> None:

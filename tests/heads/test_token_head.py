@@ -7,7 +7,7 @@ from mmaction.structures import ActionDataSample
 from vidtx_mm.heads import VideoClsHead, VideoTokenClsHead
 
 
-def labelled(*labels: int) -> list[ActionDataSample]:
+def labeled(*labels: int) -> list[ActionDataSample]:
     return [ActionDataSample().set_gt_label(label) for label in labels]
 
 
@@ -17,7 +17,7 @@ def features() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_loss_is_the_mean_of_both():
-    head, samples = VideoTokenClsHead(4, 8, dropout_ratio=0.0, topk=(1,)), labelled(1, 3)
+    head, samples = VideoTokenClsHead(4, 8, dropout_ratio=0.0, topk=(1,)), labeled(1, 3)
     features_, token = features()
     losses = head.loss((features_, token), samples)
     target = torch.tensor([1, 3])

@@ -1,4 +1,4 @@
-"""Attention, tokeniser, patch merging, stochastic depth and position tables against their definitions."""
+"""Attention, tokenizer, patch merging, stochastic depth and position tables against their definitions."""
 
 import pytest
 import torch
@@ -58,7 +58,7 @@ def test_tokenizer_rejects_unknown_rule():
 
 
 def test_patch_merging_order():
-    """Neighbours come row first, then column: (0,0), (1,0), (0,1), (1,1)."""
+    """Neighbors come row first, then column: (0,0), (1,0), (0,1), (1,1)."""
     merging = PatchMerging(1)
     merging.norm, merging.reduction = nn.Identity(), nn.Identity()
     grid = torch.tensor([[0.0, 1.0], [10.0, 11.0]])[None, None, ..., None]
@@ -86,7 +86,7 @@ def test_space_table_nearest_doubles_cells():
 
 
 @pytest.mark.parametrize('mode, time_mode', [('bicubic', 'linear'), ('nearest', 'nearest')])
-def test_tables_are_interpolated_at_cell_centres(mode, time_mode):
+def test_tables_are_interpolated_at_cell_centers(mode, time_mode):
     tables = torch.randn(2, 12, 5)
     grids = tables.transpose(1, 2).reshape(2, 5, 3, 4)
     expected = F.interpolate(grids, (6, 5), mode=mode).flatten(2).transpose(1, 2)
@@ -108,7 +108,7 @@ def test_tables_keep_constants_and_sizes(mode):
 def test_table_errors():
     with pytest.raises(ValueError, match='2 x 2'):
         resize_space_table(torch.zeros(1, 6, 1), (2, 2), (4, 4))
-    with pytest.raises(ValueError, match="table_resize='area'"):
+    with pytest.raises(ValueError, match="pos_interpolation='area'"):
         resize_time_table(torch.zeros(1, 6, 1), 3, 'area')
 
 

@@ -51,7 +51,7 @@ def test_window_round_trip(size, shift, grid):
 
 
 @pytest.mark.parametrize('size, shift, grid', WINDOWS)
-def test_window_neighbours(size, shift, grid):
+def test_window_neighbors(size, shift, grid):
     """Two tokens attend to each other exactly if the shifted tiling of the unrolled axis puts them into one tile.
 
     On an axis larger than its window the tiles end at shift, shift + window, ...; on a smaller one there is one tile.

@@ -1,34 +1,34 @@
-"""Neighbourhoods and lattices: the keys of every query, counted by definition."""
+"""Neighborhoods and lattices: the keys of every query, counted by definition."""
 
 import pytest
 import torch
 from torch.nn import functional as F
 
-from vidtx_mm.layers import NeighbourhoodAttention, merge_lattices, split_lattices
-from vidtx_mm.layers.sparse import neighbourhoods
+from vidtx_mm.layers import NeighborhoodAttention, merge_lattices, split_lattices
+from vidtx_mm.layers.sparse import neighborhoods
 
 
 @pytest.mark.parametrize('length, size', [(1, 1), (2, 1), (5, 3), (6, 3), (7, 4), (14, 7), (3, 9)])
-def test_neighbourhoods(length, size):
+def test_neighborhoods(length, size):
     """Every place is a query once, and its keys are the nearest window of the wanted size that fits."""
     queries = []
-    for query, keys in neighbourhoods(length, size):
+    for query, keys in neighborhoods(length, size):
         places = range(length)[keys]
         assert len(places) == min(size, length)
         for place in range(length)[query]:
-            centred = range(place - (len(places) - 1) // 2, place + len(places) // 2 + 1)
-            fits = centred[0] >= 0 and centred[-1] < length
-            assert list(places) == list(centred) if fits else places[0] == 0 or places[-1] == length - 1
+            centered = range(place - (len(places) - 1) // 2, place + len(places) // 2 + 1)
+            fits = centered[0] >= 0 and centered[-1] < length
+            assert list(places) == list(centered) if fits else places[0] == 0 or places[-1] == length - 1
         queries += range(length)[query]
     assert queries == list(range(length))
 
 
-def test_neighbourhood_attention_is_masked_attention():
+def test_neighborhood_attention_is_masked_attention():
     torch.manual_seed(0)
-    layer = NeighbourhoodAttention(8, 2).double()
+    layer = NeighborhoodAttention(8, 2).double()
     x = torch.randn(2, 3, 5, 4, 8, dtype=torch.float64)
     places = [(h, w) for _ in range(3) for h in range(5) for w in range(4)]
-    windows = [{q: k for qs, k in neighbourhoods(n, s) for q in range(n)[qs]} for n, s in ((5, 3), (4, 2))]
+    windows = [{q: k for qs, k in neighborhoods(n, s) for q in range(n)[qs]} for n, s in ((5, 3), (4, 2))]
     mask = torch.tensor(
         [[h in range(5)[windows[0][i]] and w in range(4)[windows[1][j]] for h, w in places] for i, j in places]
     )

@@ -23,7 +23,7 @@ PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text(encoding='utf-8'))['
 
 
 def normal(requirement: str) -> str:
-    """The normalised project name of a requirement."""
+    """The normalized project name of a requirement."""
     return re.sub(r'[-_.]+', '-', re.split(r'[ \[<>=!~;(]', requirement.strip(), maxsplit=1)[0]).lower()
 
 

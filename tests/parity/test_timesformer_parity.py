@@ -49,7 +49,7 @@ def test_official_numbers(name):
     case = protocol.case(name)
     weights = {key: torch.from_numpy(protocol.weight(key, shape)) for key, shape, *_ in case['state_dict']}
     attention = SCHEMES[case['config']['attention_type']]
-    model = recognizer(400, 768, attention=attention, table_resize='nearest')
+    model = recognizer(400, 768, attention=attention, pos_interpolation='nearest')
     container = weights if name.startswith('hf') else {'epoch': 15, 'model_state': weights, 'cfg': 'a: 1'}
     assert load_pretrained(model, container).coverage == 1
     model.double()
@@ -86,7 +86,7 @@ SIZES = dict(num_frames=3, img_size=32, patch_size=8)
 ARCH = dict(embed_dims=24, depth=3, num_heads=3)
 
 
-def randomised(model: torch.nn.Module) -> torch.nn.Module:
+def randomized(model: torch.nn.Module) -> torch.nn.Module:
     torch.manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -101,7 +101,7 @@ def test_mmaction(attention_type):
         theirs = TimeSformer(
             **SIZES, embed_dims=24, num_heads=3, num_transformer_layers=3, attention_type=attention_type
         )
-    theirs = randomised(theirs)
+    theirs = randomized(theirs)
     clip = torch.randn(2, 3, 3, 32, 32)
     expected = theirs(clip)
     bare = VideoTimeSformer(arch=ARCH, attention=SCHEMES[attention_type], **SIZES).eval()
@@ -140,8 +140,8 @@ def test_transformers(attention_type, size, name, tmp_path):
         num_labels=5,
         attention_type=attention_type,
     )
-    theirs = randomised(TimesformerForVideoClassification(config))
-    model = recognizer(5, 24, arch=ARCH, attention=SCHEMES[attention_type], table_resize='nearest', **SIZES)
+    theirs = randomized(TimesformerForVideoClassification(config))
+    model = recognizer(5, 24, arch=ARCH, attention=SCHEMES[attention_type], pos_interpolation='nearest', **SIZES)
     if name.endswith('.bin'):  # which transformers no longer writes
         torch.save(theirs.state_dict(), tmp_path / name)
     else:

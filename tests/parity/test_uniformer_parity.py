@@ -133,11 +133,11 @@ def test_gradients_equal_mmaction():
 
 
 def test_inflation_equals_mmaction():
-    """MMAction2's port puts the image kernel into the middle frame: our rule 'centre'."""
+    """MMAction2's port puts the image kernel into the middle frame: our rule 'center'."""
     reference, ours = mmaction_and_ours()
     arch = dict(depths=DEPTHS, embed_dims=DIMS, **TINY)
     image = ImageUniFormer(arch, final_norm=True).state_dict()
-    load_pretrained(ours, image, inflate='centre')
+    load_pretrained(ours, image, inflate='center')
     for key, tensor in ours.state_dict().items():
         wanted = image[key]
         if wanted.shape != tensor.shape:

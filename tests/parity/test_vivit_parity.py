@@ -10,9 +10,9 @@ from vidtx_mm.backbones import ViViT
 from vidtx_mm.weights import load_pretrained
 
 ATTENTIONS = {
-    'spacetime': 'spacetime',
-    'factorized_encoder': 'factorised_encoder',
-    'factorized_self_attention_block': 'factorised_self_attention',
+    'spacetime': 'joint',
+    'factorized_encoder': 'factorized_encoder',
+    'factorized_self_attention_block': 'factorized_self_attention',
 }
 
 
@@ -68,10 +68,10 @@ def test_official_numbers(name):
     """All tensors that the case records, in float64, with the weights through ``source='auto'``."""
     case = protocol.case(name)
     attention = ATTENTIONS[case['config'].get('attention_type', 'spacetime')]
-    pool = 'cls' if attention == 'spacetime' else 'mean'
+    pool = 'cls' if attention == 'joint' else 'avg'
     model = recognizer(400, 768, attention=attention, pool=pool, num_frames=8)
     report = load_pretrained(model, drawn(case))
-    known = ('class order', 'does not show its attention_order')
+    known = ('class order', 'does not show its order')
     assert report.coverage == 1 and all(any(word in note for word in known) for note in report.notes)
     found = run(model.double(), clip_of(case))
     if name.startswith('hf'):
@@ -84,10 +84,10 @@ def test_official_numbers(name):
     hold(case, {key: found[key] for key in case['outputs']})
 
 
-def test_official_numbers_of_the_factorised_encoder():
+def test_official_numbers_of_the_factorized_encoder():
     """The whole model, its spatial encoder, and the baseline that averages the frames, from one file."""
     case = protocol.case('vivit_b16x2_model2_fe_in16x224')
-    whole = dict(attention='factorised_encoder', temporal_depth=4, num_frames=16)
+    whole = dict(attention='factorized_encoder', temporal_depth=4, num_frames=16)
     model = recognizer(400, 768, **whole, out_indices=(11, 15))
     weights = drawn(case)
     assert load_pretrained(model, weights).coverage == 1
@@ -119,7 +119,7 @@ CONFIG = VivitConfig(
 OURS = dict(arch=dict(embed_dims=24, depth=3, num_heads=3), tubelet_size=(2, 8, 8), num_frames=4, img_size=32)
 
 
-def randomised(model: torch.nn.Module) -> torch.nn.Module:
+def randomized(model: torch.nn.Module) -> torch.nn.Module:
     torch.manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -128,7 +128,7 @@ def randomised(model: torch.nn.Module) -> torch.nn.Module:
 
 
 def test_transformers_in_memory():
-    theirs = randomised(VivitForVideoClassification(CONFIG))
+    theirs = randomized(VivitForVideoClassification(CONFIG))
     model = recognizer(5, 24, **OURS)
     assert load_pretrained(model, theirs.state_dict()).coverage == 1
     clip = torch.randn(2, 3, 4, 32, 32)
@@ -138,7 +138,7 @@ def test_transformers_in_memory():
 
 def test_transformers_files(tmp_path):
     """What ``save_pretrained`` writes has the published names."""
-    theirs = randomised(VivitForVideoClassification(CONFIG))
+    theirs = randomized(VivitForVideoClassification(CONFIG))
     theirs.save_pretrained(tmp_path)
     model = recognizer(5, 24, **OURS)
     report = load_pretrained(model, tmp_path / 'model.safetensors')
@@ -149,7 +149,7 @@ def test_transformers_files(tmp_path):
 
 
 def test_transformers_backbone():
-    theirs = randomised(VivitModel(CONFIG))
+    theirs = randomized(VivitModel(CONFIG))
     model = ViViT(**OURS, input_range=None).eval()
     report = load_pretrained(model, theirs.state_dict())
     assert report.coverage == 1 and len(report.keys('dropped')) == 2  # the pooler

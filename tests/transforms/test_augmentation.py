@@ -27,9 +27,9 @@ def clip(frames=3, height=32, width=40, still=False):
 def erased(mode, **kwargs):
     before = clip(frames=4, height=60, width=80)
     after = NormalizedErasing(MEAN, STD, erase_prob=1.0, mode=mode)(dict(before))
-    normalised = (np.stack(after['imgs']) - MEAN) / STD
+    normalized = (np.stack(after['imgs']) - MEAN) / STD
     box = (np.stack(after['imgs']) != np.stack(before['imgs'])).any(axis=(0, 3))
-    return normalised, box, before, after
+    return normalized, box, before, after
 
 
 @pytest.mark.parametrize('mode', ['const', 'rand'])
@@ -43,14 +43,14 @@ def test_erasing_fills_one_box_of_all_frames(mode):
         assert (new[~box] == old[~box]).all()
 
 
-def test_erasing_with_zeros_after_normalisation():
-    normalised, box, *_ = erased('const')
-    assert np.abs(normalised[:, box]).max() < 1e-6
+def test_erasing_with_zeros_after_normalization():
+    normalized, box, *_ = erased('const')
+    assert np.abs(normalized[:, box]).max() < 1e-6
 
 
 def test_erasing_with_noise_for_each_pixel_and_frame():
-    normalised, box, *_ = erased('rand')
-    noise = normalised[:, box]
+    normalized, box, *_ = erased('rand')
+    noise = normalized[:, box]
     assert noise.mean() == pytest.approx(0, abs=0.05) and noise.std() == pytest.approx(1, abs=0.05)
     assert np.abs(noise).max() > 2.5, 'not cut at the range of pixel values'
     assert np.abs(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]) < 0.1
@@ -78,7 +78,7 @@ def test_erased_and_whole_clips_share_a_batch():
     np.testing.assert_allclose(batch[1, 0].permute(1, 2, 3, 0).numpy(), expected, atol=1e-4)
 
 
-def test_colour_of_a_pixel_against_colorsys():
+def test_color_of_a_pixel_against_colorsys():
     """Without contrast (whose mean of a single pixel is the pixel): brightness, saturation, hue in this order."""
     for _ in range(30):
         pixel = np.random.uniform(0.15, 0.85, 3)
@@ -101,7 +101,7 @@ def test_contrast_is_about_the_mean_of_each_frame_and_channel():
     np.testing.assert_allclose(got, (frames - mean) * 0.6 + mean, atol=1e-4)
 
 
-def test_colours_of_all_frames_change_alike():
+def test_colors_of_all_frames_change_alike():
     imgs = ClipColorJitter(prob=1.0, gray_prob=0.0)(clip(still=True))['imgs']
     assert all((img == imgs[0]).all() for img in imgs)
     assert (imgs[0] != clip(still=True)['imgs'][0]).any()

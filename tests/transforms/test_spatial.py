@@ -37,7 +37,7 @@ def test_three_crops(height, width, expected):
     assert [img[0, 0, 2] for img in results['imgs']] == [0, 1] * 3, 'all frames of a crop stay together'
 
 
-def test_centre_crop_rounds_up():
+def test_center_crop_rounds_up():
     assert corners(UniformCrop(224, num_crops=1)(clip(257, 340))) == [(17, 58)]
 
 

@@ -14,8 +14,8 @@ def video_swin(**kwargs):
     return VideoSwin(**{**TINY, **kwargs})
 
 
-def randomised(model, seed=0):
-    """Every parameter drawn anew, so that none equals another or an initialisation."""
+def randomized(model, seed=0):
+    """Every parameter drawn anew, so that none equals another or an initialization."""
     generator = torch.Generator().manual_seed(seed)
     for parameter in model.parameters():
         parameter.data.normal_(generator=generator)

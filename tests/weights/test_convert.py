@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from forms import microsoft, mmaction, official, randomised, torchvision, video_swin
+from forms import microsoft, mmaction, official, randomized, torchvision, video_swin
 from test_flax import write
 from vivit_forms import CLASSES, TINY, flax, nested, vivit, with_head
 
@@ -35,7 +35,7 @@ def convert(tmp_path, monkeypatch, capsys):
 
 @pytest.fixture
 def weights():
-    return official(randomised(video_swin()))
+    return official(randomized(video_swin()))
 
 
 @pytest.mark.parametrize('form', [dict, mmaction, torchvision])
@@ -56,10 +56,10 @@ def test_image_files_are_brought_to_the_model_of_a_config(convert, tmp_path):
     file = microsoft(video_swin())
     torch.save({'model': file}, 'a.pth')
     Path('config.py').write_text(CONFIG)
-    printed = convert('a.pth', 'b.pth', '--config', 'config.py', '--inflate', 'centre')
+    printed = convert('a.pth', 'b.pth', '--config', 'config.py', '--inflate', 'center')
     kernel = torch.load('b.pth', weights_only=True)['state_dict']['patch_embed.proj.weight']
     assert torch.equal(kernel[:, :, 1], file['patch_embed.proj.weight']) and not kernel[:, :, 0].any()
-    assert 'centre over 2 frames' in printed
+    assert 'center over 2 frames' in printed
     convert('a.pth', 'c.pth', '--config', 'config.py', '--cfg-options', 'model.window_size=(4,3,3)')
     table = torch.load('c.pth', weights_only=True)['state_dict']['layers.0.blocks.0.attn.relative_position_bias_table']
     assert table.shape == (7 * 25, 2)

@@ -61,7 +61,7 @@ def test_trees(tmp_path, container, tree, name):
         np.testing.assert_array_equal(arrays[key], expected)
 
 
-def test_the_optimiser_state_is_not_decoded(tmp_path):
+def test_the_optimizer_state_is_not_decoded(tmp_path):
     garbage = msgpack.ExtType(1, b'\xc1 not an array')
     state = {'optimizer': {'target': PARAMS, 'state': {'momentum': garbage}}}
     assert read(tmp_path, state)[1].keys() == FLAT.keys()

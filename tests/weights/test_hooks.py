@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from forms import microsoft, mmaction, official, randomised, torchvision, video_swin
+from forms import microsoft, mmaction, official, randomized, torchvision, video_swin
 from mmengine.hooks import EMAHook, Hook
 from runs import Recognizer, runner
 from safetensors.torch import save_file
@@ -13,7 +13,7 @@ from vidtx_mm.weights.hooks import WeightInflationHook
 
 @pytest.fixture
 def weights():
-    return official(randomised(video_swin()))
+    return official(randomized(video_swin()))
 
 
 def save(weights, form, path):
@@ -43,14 +43,14 @@ def test_known_files_are_loaded_for_evaluation(tmp_path, weights, form, name, lo
     assert name in report and '100.0 %' in report
 
 
-def test_load_from_survives_the_weight_initialisation_of_training(tmp_path, weights):
+def test_load_from_survives_the_weight_initialization_of_training(tmp_path, weights):
     path = save(weights, torchvision, tmp_path / 'a.safetensors')
     run = runner(tmp_path / 'work', Recognizer(), 'train', load_from=path, lr=0.0)
     run.train()
     assert holds(run.model, weights)
 
 
-def test_image_files_are_inflated_and_the_head_keeps_its_own_initialisation(tmp_path):
+def test_image_files_are_inflated_and_the_head_keeps_its_own_initialization(tmp_path):
     torch.save({'model': microsoft(video_swin())}, tmp_path / 'swin.pth')
     run = runner(tmp_path / 'work', Recognizer(), 'train', load_from=str(tmp_path / 'swin.pth'), lr=0.0)
     run.train()

@@ -22,8 +22,8 @@ def test_inflated_kernel_answers_a_still_clip_like_the_image_kernel(rule, frames
     torch.testing.assert_close(answer[:, :, 0], F.conv2d(image, kernel))
 
 
-def test_centre_rule_looks_at_one_frame():
-    inflated = inflate.inflate_kernel(draw(4, 3, 2, 2), 4, 'centre')
+def test_center_rule_looks_at_one_frame():
+    inflated = inflate.inflate_kernel(draw(4, 3, 2, 2), 4, 'center')
     assert [bool(inflated[:, :, t].any()) for t in range(4)] == [False, False, True, False]
 
 
@@ -61,7 +61,7 @@ def test_the_same_window_changes_nothing():
 
 RULES = {
     'kernel mean': ((4, 3, 2, 2), lambda x: inflate.inflate_kernel(x, 2, 'mean')),
-    'kernel centre': ((4, 3, 2, 2), lambda x: inflate.inflate_kernel(x, 2, 'centre')),
+    'kernel center': ((4, 3, 2, 2), lambda x: inflate.inflate_kernel(x, 2, 'center')),
     'bias 2-D': ((25, 2), lambda x: inflate.inflate_bias_table(x, (3, 3), (2, 4, 4))),
     'bias 3-D': ((75, 2), lambda x: inflate.resize_bias_table(x, (2, 3, 3), (4, 2, 2))),
 }
@@ -76,9 +76,9 @@ def test_inputs_are_not_changed_and_not_shared(shape, rule):
 
 
 def test_wrong_arguments_are_named():
-    with pytest.raises(ValueError, match="inflate='first': choose one of 'mean', 'centre'"):
+    with pytest.raises(ValueError, match="inflate='first': choose one of 'mean', 'center'"):
         inflate.inflate_kernel(draw(1, 1, 2, 2), 2, 'first')
-    with pytest.raises(ValueError, match="table_resize='cubic': choose one of .*'bicubic', 'nearest'"):
+    with pytest.raises(ValueError, match="pos_interpolation='cubic': choose one of .*'bicubic', 'nearest'"):
         inflate.resize_bias_table(draw(75, 2), (2, 3, 3), (2, 4, 4), 'cubic')
     with pytest.raises(ValueError, match='75 relative positions, not 74'):
         inflate.resize_bias_table(draw(74, 2), (2, 3, 3), (2, 4, 4))

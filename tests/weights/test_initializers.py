@@ -1,8 +1,8 @@
-"""``init_cfg=dict(type='vidtx_mm.FromPretrained')`` through MMEngine's own initialisation."""
+"""``init_cfg=dict(type='vidtx_mm.FromPretrained')`` through MMEngine's own initialization."""
 
 import pytest
 import torch
-from forms import microsoft, official, randomised, video_swin
+from forms import microsoft, official, randomized, video_swin
 from runs import Recognizer, runner
 
 from vidtx_mm.weights import CheckpointError
@@ -17,7 +17,7 @@ def image_file(tmp_path):
 
 @pytest.fixture
 def video_file(tmp_path):
-    weights = official(randomised(video_swin()))
+    weights = official(randomized(video_swin()))
     torch.save({'state_dict': weights}, tmp_path / 'video.pth')
     return str(tmp_path / 'video.pth'), weights
 
@@ -28,13 +28,13 @@ def pretrained(path, **kwargs):
 
 def test_a_backbone_is_inflated(image_file):
     path, weights = image_file
-    backbone = video_swin(init_cfg=pretrained(path, inflate='centre'))
+    backbone = video_swin(init_cfg=pretrained(path, inflate='center'))
     backbone.init_weights()
     assert torch.equal(backbone.patch_embed.proj.weight[:, :, 1], weights['patch_embed.proj.weight'])
     assert not backbone.patch_embed.proj.weight[:, :, 0].any()
 
 
-def test_a_backbone_inside_a_recognizer_is_loaded_and_the_head_initialised(image_file):
+def test_a_backbone_inside_a_recognizer_is_loaded_and_the_head_initialized(image_file):
     path, weights = image_file
     model = Recognizer(backbone_init_cfg=pretrained(path))
     model.init_weights()
@@ -42,7 +42,7 @@ def test_a_backbone_inside_a_recognizer_is_loaded_and_the_head_initialised(image
     assert 0.005 < model.cls_head.fc_cls.weight.std() < 0.02
 
 
-def test_later_initialisers_of_the_list_win(image_file):
+def test_later_initializers_of_the_list_win(image_file):
     path, weights = image_file
     constant = dict(type='Constant', layer='LayerNorm', val=3.0)
     for cfgs, expected in (([constant, pretrained(path)], weights['norm.weight']), ([pretrained(path), constant], 3.0)):
@@ -59,7 +59,7 @@ def test_a_whole_recognizer_keeps_its_head_against_the_heads_own_init_cfg(video_
     assert torch.equal(model.backbone.norm.weight, weights['backbone.norm.weight'])
 
 
-def test_a_head_of_other_classes_is_initialised_by_its_own_init_cfg(video_file):
+def test_a_head_of_other_classes_is_initialized_by_its_own_init_cfg(video_file):
     path, weights = video_file
     model = Recognizer(init_cfg=pretrained(path), classes=3)
     model.init_weights()
@@ -67,14 +67,14 @@ def test_a_head_of_other_classes_is_initialised_by_its_own_init_cfg(video_file):
     assert torch.equal(model.backbone.norm.weight, weights['backbone.norm.weight'])
 
 
-def test_the_initialiser_nearer_to_the_backbone_wins(video_file, image_file):
+def test_the_initializer_nearer_to_the_backbone_wins(video_file, image_file):
     path, weights = image_file
     model = Recognizer(init_cfg=pretrained(video_file[0]), backbone_init_cfg=pretrained(path))
     model.init_weights()
     assert torch.equal(model.backbone.norm.weight, weights['norm.weight'])
 
 
-def test_the_initialisation_record_names_the_file(image_file, caplog):
+def test_the_initialization_record_names_the_file(image_file, caplog):
     path, _ = image_file
     backbone = video_swin(init_cfg=pretrained(path))
     recorded = {}

@@ -4,7 +4,7 @@ import re
 
 import pytest
 import torch
-from forms import CLASSES, microsoft, mmaction, official, randomised, torchvision, video_swin
+from forms import CLASSES, microsoft, mmaction, official, randomized, torchvision, video_swin
 from safetensors.torch import save_file
 from torch import nn
 
@@ -32,7 +32,7 @@ def equal(a, b):
 
 @pytest.fixture
 def weights():
-    return official(randomised(video_swin()))
+    return official(randomized(video_swin()))
 
 
 FORMS = {'video_swin': dict, 'mmaction_swin': mmaction, 'torchvision_swin3d': torchvision}
@@ -55,14 +55,14 @@ def test_all_video_forms_give_the_same_model(tmp_path, weights, source, form, su
 
 
 @pytest.mark.parametrize('source', FORMS)
-def test_a_named_source_loads_like_the_recognised_one(weights, source):
+def test_a_named_source_loads_like_the_recognized_one(weights, source):
     model = Recognizer(video_swin())
     load_pretrained(model, FORMS[source](weights), source=source)
     assert torch.equal(model.backbone.norm.weight, weights['backbone.norm.weight'])
 
 
 def test_own_checkpoints_go_round(tmp_path, weights):
-    first, second = Recognizer(randomised(video_swin())), Recognizer(video_swin())
+    first, second = Recognizer(randomized(video_swin())), Recognizer(video_swin())
     torch.save(dict(meta=dict(epoch=1), state_dict=first.state_dict()), tmp_path / 'epoch_1.pth')
     report = load_pretrained(second, tmp_path / 'epoch_1.pth')
     assert equal(state(first), state(second))
@@ -74,14 +74,14 @@ def test_own_checkpoints_go_round(tmp_path, weights):
 
 @pytest.mark.parametrize('design', ['split', 'factorized'])
 def test_own_checkpoints_of_the_other_designs_go_round(design):
-    first, second = randomised(video_swin(attention=design)), video_swin(attention=design)
+    first, second = randomized(video_swin(attention=design)), video_swin(attention=design)
     load_pretrained(second, first.state_dict())
     assert equal(state(first), state(second))
 
 
 @pytest.mark.parametrize('design', ['joint', 'split', 'factorized'])
 def test_own_checkpoints_change_windows(design):
-    small = Recognizer(randomised(video_swin(attention=design)))
+    small = Recognizer(randomized(video_swin(attention=design)))
     wide = Recognizer(video_swin(attention=design, window_size=(4, 5, 5)))
     report = load_pretrained(wide, small.state_dict())
     tables = [key for key in small.state_dict() if key.endswith('bias_table')]
@@ -94,7 +94,7 @@ def test_a_model_inside_a_wrapper_is_loaded(weights):
     assert torch.equal(model.module.backbone.norm.weight, weights['backbone.norm.weight'])
 
 
-@pytest.mark.parametrize('inflate, share', [(None, (0.5, 0.5)), ('mean', (0.5, 0.5)), ('centre', (0, 1))])
+@pytest.mark.parametrize('inflate, share', [(None, (0.5, 0.5)), ('mean', (0.5, 0.5)), ('center', (0, 1))])
 def test_image_models_are_inflated(inflate, share):
     file = microsoft(video_swin())
     model = Recognizer(video_swin())
@@ -142,7 +142,7 @@ def test_tables_that_do_not_tell_their_window_are_refused():
 
 def test_nearest_tables_hold_only_values_of_the_file(weights):
     model = video_swin(window_size=(2, 4, 4))
-    load_pretrained(model, weights, table_resize='nearest')
+    load_pretrained(model, weights, pos_interpolation='nearest')
     found = model.layers[0].blocks[0].attn.relative_position_bias_table
     assert torch.isin(found, weights['backbone.layers.0.blocks.0.attn.relative_position_bias_table']).all()
 
@@ -319,10 +319,10 @@ def test_half_precision_is_widened_before_rules_apply(weights, dtype):
 
 
 def test_options_are_checked():
-    for name, value in dict(source='timm', inflate='average', head='yes', table_resize='cubic').items():
+    for name, value in dict(source='timm', inflate='average', head='yes', pos_interpolation='cubic').items():
         with pytest.raises(ValueError, match=f'{name}={value!r}: choose one of .*'):
             Options(**{name: value})
-    with pytest.raises(TypeError, match='unknown option inflation: choose from source, inflate, head, .*table_resize'):
+    with pytest.raises(TypeError, match='unknown option inflation: choose from source, inflate, head, .*pos_interp'):
         Options.parse(dict(inflation='mean'))
 
 

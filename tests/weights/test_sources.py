@@ -26,7 +26,7 @@ def meta(shapes):
 
 
 @pytest.mark.parametrize('name, keys', LISTS.items())
-def test_published_key_lists_are_recognised_and_fully_mapped(name, keys):
+def test_published_key_lists_are_recognized_and_fully_mapped(name, keys):
     file = meta(listed(KEYS / f'{keys}.txt'))
     source = detect(file)
     assert source.name == name
@@ -63,8 +63,8 @@ def test_sources_are_told_apart():
     """No file fits two sources, and none is taken for a form that cannot be loaded."""
     for name, keys in LISTS.items():
         file = meta(listed(KEYS / f'{keys}.txt'))
-        assert [source.name for source in SOURCES.values() if source.recognises(file)] == [name]
-        assert not [relative.name for relative in RELATIVES if relative.recognises(file)]
+        assert [source.name for source in SOURCES.values() if source.recognizes(file)] == [name]
+        assert not [relative.name for relative in RELATIVES if relative.recognizes(file)]
 
 
 RELATIVE_KEYS = {
@@ -96,7 +96,7 @@ RELATIVE_KEYS = {
 
 
 @pytest.mark.parametrize('message, shapes', RELATIVE_KEYS.items(), ids=RELATIVE_KEYS)
-def test_relatives_are_recognised_and_refused_with_the_reason(message, shapes):
+def test_relatives_are_recognized_and_refused_with_the_reason(message, shapes):
     with pytest.raises(CheckpointError, match=f'looks like {message}.*use '):
         detect(meta(shapes))
 

@@ -30,9 +30,9 @@ def meta(name: str) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize('name, keys, attention', LISTS)
-def test_published_key_lists_are_recognised_and_fully_mapped(name, keys, attention):
+def test_published_key_lists_are_recognized_and_fully_mapped(name, keys, attention):
     file = meta(keys)
-    assert [source.name for source in SOURCES.values() if source.recognises(file)] == [name]
+    assert [source.name for source in SOURCES.values() if source.recognizes(file)] == [name]
     mapped = canonical(file, SOURCES[name]).tensors
     with torch.device('meta'):
         backbone = VideoTimeSformer(attention=attention)
@@ -167,28 +167,28 @@ def test_long_files_fill_models_of_their_own_length(frames):
 @pytest.mark.parametrize('mode', ['bicubic', 'nearest'])
 def test_loading_resizes_tables_as_the_model_does(mode):
     """A file of another clip size gives what its own model gives for such clips."""
-    source = build(table_resize=mode).eval()
-    model = VideoTimeSformer(**{**SMALL, 'num_frames': 6, 'img_size': (24, 32)}, table_resize=mode).eval()
-    report = load_pretrained(model, official(source), table_resize=mode)
+    source = build(pos_interpolation=mode).eval()
+    model = VideoTimeSformer(**{**SMALL, 'num_frames': 6, 'img_size': (24, 32)}, pos_interpolation=mode).eval()
+    report = load_pretrained(model, official(source), pos_interpolation=mode)
     assert sorted(report.keys('resized')) == ['pos_embed', 'time_embed']
     clip = torch.randn(1, 3, 6, 24, 32)
     torch.testing.assert_close(model(clip), source(clip))
 
 
 def test_the_official_loader_rule_has_a_name():
-    """'flat-nearest' mixes rows and columns: 7.1 % of the cells of 14 x 14 -> 28 x 28 are where they belong."""
+    """'flat_nearest' mixes rows and columns: 7.1 % of the cells of 14 x 14 -> 28 x 28 are where they belong."""
     file = image_vit(grid=14)
     table = torch.arange(1.0, 197).reshape(1, 196, 1).expand(-1, -1, 16)
     file['pos_embed'] = torch.cat([torch.zeros(1, 1, 16), table], 1)
     model = VideoTimeSformer(**{**SMALL, 'img_size': 4 * 28}, attention='space')
-    load_pretrained(model, file, table_resize='flat-nearest')
+    load_pretrained(model, file, pos_interpolation='flat_nearest')
     found = model.pos_embed[0, 1:, 0].view(28, 28)
     assert model.pos_embed[0, 0, 0] == 0
     assert found[0].tolist() == [float(1 + column // 4) for column in range(28)]
     assert found[1].tolist() == [float(8 + column // 4) for column in range(28)]
     true = F.interpolate(table[..., 0].reshape(1, 1, 14, 14), size=(28, 28), mode='nearest')[0, 0]
     assert round((found == true).float().mean().item(), 3) == 0.071
-    load_pretrained(model, file, table_resize='nearest')
+    load_pretrained(model, file, pos_interpolation='nearest')
     assert torch.equal(model.pos_embed[0, 1:, 0].view(28, 28), true)
 
 
@@ -240,7 +240,7 @@ def test_something_something_files_ask_for_bgr(classes, to_rgb, notes):
             r'32 channels in the file, 16 in the model \(arch\)',
         ),
         (dict(arch=dict(embed_dims=16, depth=3, num_heads=2)), {}, 'in the file, not in the model.*blocks.2'),
-        ({}, dict(table_resize='linear'), "'flat-nearest'"),
+        ({}, dict(pos_interpolation='linear'), "'flat_nearest'"),
     ],
     ids=['grid', 'patch', 'width', 'depth', 'option'],
 )
@@ -261,12 +261,12 @@ def test_other_families_are_sent_away():
     assert detect(image_vit()).name == 'timm_vit'
 
 
-def test_the_optimiser_spares_the_embeddings():
+def test_the_optimizer_spares_the_embeddings():
     """MMAction2's configs name '.backbone.cls_token', which no parameter is called, so all decay there."""
     model = Recognizer(VideoTimeSformer(**SMALL))
     constructor = TransformerOptimConstructor(
         dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1, weight_decay=1e-4)),
-        paramwise_cfg=dict(table_decay_mult=0.0),
+        paramwise_cfg=dict(embed_decay_mult=0.0),
     )
     groups = constructor(model).optimizer.param_groups
     decays = {id(p): group['weight_decay'] for group in groups for p in group['params']}

@@ -28,7 +28,7 @@ class Classifier(nn.Module):
         return self.cls_head(self.backbone(x))
 
 
-def randomised(model: nn.Module, seed: int = 0) -> nn.Module:
+def randomized(model: nn.Module, seed: int = 0) -> nn.Module:
     generator = torch.Generator().manual_seed(seed)
     for name, tensor in model.state_dict().items():
         if name.endswith('running_var'):
@@ -55,7 +55,7 @@ def image(classes: int = 5, **kwargs) -> Classifier:
     return Classifier(ImageUniFormer(**{'arch': LIKE_PUBLISHED, 'final_norm': True, **kwargs}), classes).eval()
 
 
-@pytest.mark.parametrize('rule, name', [('mean', 'average'), ('centre', 'centre')])
+@pytest.mark.parametrize('rule, name', [('mean', 'average'), ('center', 'centre')])
 def test_official_inflation(rule, name):
     case = protocol.case(f'inflate_uniformer_s_{name}')
     drawn = protocol.fill({key: shape for key, shape, *_ in case['input_state_dict']})
@@ -73,18 +73,18 @@ def test_official_inflation(rule, name):
 
 
 def test_the_published_rule_is_the_default():
-    file = official(randomised(image()))
+    file = official(randomized(image()))
     models = [VideoUniFormer(LIKE_PUBLISHED) for _ in range(2)]
     report = load_pretrained(models[0], file)
     load_pretrained(models[1], file, inflate='mean')
     torch.testing.assert_close(models[0].state_dict(), models[1].state_dict(), rtol=0, atol=0)
-    assert any("inflated by 'mean'" in note and "'centre'" in note for note in report.notes)
+    assert any("inflated by 'mean'" in note and "'center'" in note for note in report.notes)
 
 
 def still_and_image(rule: str) -> tuple[torch.Tensor, torch.Tensor]:
     """What the first stage makes of a clip of one repeated frame, (16, H, W, C), and of the frame, (H, W, C)."""
     torch.manual_seed(0)
-    source = randomised(image()).double()
+    source = randomized(image()).double()
     model = VideoUniFormer(LIKE_PUBLISHED).eval().double()
     load_pretrained(model, official(source), inflate=rule)
     outputs = []
@@ -93,13 +93,13 @@ def still_and_image(rule: str) -> tuple[torch.Tensor, torch.Tensor]:
     picture = torch.randn(1, 3, 32, 32, dtype=torch.float64)
     clip = model(picture[:, :, None].expand(-1, -1, 32, -1, -1))
     still = source.backbone(picture)
-    if rule == 'centre':
+    if rule == 'center':
         torch.testing.assert_close(clip, still[:, :, None].expand_as(clip))
     return outputs[0], outputs[1]
 
 
-def test_still_clip_equals_the_image_under_centre():
-    clip, picture = still_and_image('centre')
+def test_still_clip_equals_the_image_under_center():
+    clip, picture = still_and_image('center')
     torch.testing.assert_close(clip, picture.expand_as(clip))
 
 
@@ -112,7 +112,7 @@ def test_still_clip_differs_at_the_ends_under_mean():
 
 @pytest.mark.parametrize('container', ['raw', 'model', 'model_state', 'state_dict'])
 def test_official_video_file(container):
-    source, model = randomised(video()), video()
+    source, model = randomized(video()), video()
     file = official(source)
     report = load_pretrained(model, file if container == 'raw' else {container: file, 'epoch': 1})
     assert report.source == 'official video UniFormer' and report.coverage == 1
@@ -120,8 +120,8 @@ def test_official_video_file(container):
 
 
 def test_mmaction_file():
-    """Its keys are ours, so that it is recognised as MMAction2's only where the model has more."""
-    source, model = randomised(video(400)), video(400, attention='split')
+    """Its keys are ours, so that it is recognized as MMAction2's only where the model has more."""
+    source, model = randomized(video(400)), video(400, attention='split')
     report = load_pretrained(model, source.state_dict())
     assert report.source == 'MMAction2 1.x UniFormer'
     assert torch.equal(model.backbone.blocks3[0].attn.qkv.weight, source.backbone.blocks3[0].attn.qkv.weight)
@@ -140,7 +140,7 @@ def test_k400_anchors():
 
 def loaded_rows(classes: int, **options) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
     """The classifier in the file and in the model, and the notes."""
-    source, model = randomised(video(classes)), video(classes)
+    source, model = randomized(video(classes)), video(classes)
     report = load_pretrained(model, official(source), **options)
     joined = [torch.cat([m.cls_head.fc_cls.weight, m.cls_head.fc_cls.bias[:, None]], 1) for m in (source, model)]
     return joined[0], joined[1], report.notes
@@ -178,7 +178,7 @@ def test_other_orders_stay(classes, options, note):
 
 def test_own_files_keep_their_order():
     """What was trained here, or converted by MMAction2, already follows the lists."""
-    source, model = randomised(video(400)), video(400)
+    source, model = randomized(video(400)), video(400)
     load_pretrained(model, {'state_dict': source.state_dict()})
     torch.testing.assert_close(model.state_dict(), source.state_dict(), rtol=0, atol=0)
 
@@ -199,19 +199,19 @@ def test_bgr_is_said():
 
 
 @pytest.mark.parametrize(
-    'kwargs, labelled, note',
+    'kwargs, labeled, note',
     [
         (dict(), False, None),
         (dict(arch=dict(LIKE_PUBLISHED, head_dim=32)), False, 'the model has 32: published files of this form have 64'),
         (dict(arch=dict(LIKE_PUBLISHED, conv_stem=True)), False, 'the model has 64: published S[+] files have 32'),
-        (dict(), True, 'the model has 64: published token-labelling files have 32'),
+        (dict(), True, 'the model has 64: published token-labeling files have 32'),
         (dict(arch=dict(LIKE_PUBLISHED, layer_scale=1e-6)), True, 'the model has 64: the published code of L has 64'),
     ],
 )
-def test_head_dim_is_doubted(kwargs, labelled, note):
-    source, model = randomised(image(**kwargs)), image(**kwargs)
+def test_head_dim_is_doubted(kwargs, labeled, note):
+    source, model = randomized(image(**kwargs)), image(**kwargs)
     file = official(source)
-    if labelled:
+    if labeled:
         file |= {'aux_head.weight': torch.zeros(5, 64), 'aux_head.bias': torch.zeros(5)}
     notes = load_pretrained(model, {'model': file}).notes
     assert [bool(re.search(note, n)) for n in notes] == [True] if note else notes == []
@@ -228,17 +228,17 @@ def test_head_dim_of_other_forms_is_doubted():
         assert ['the model has 32: published files of this form have 64' in note for note in report.notes] == [True]
 
 
-def test_token_labelling_head_is_named():
-    source, model = randomised(image()), image()
+def test_token_labeling_head_is_named():
+    source, model = randomized(image()), image()
     file = official(source) | {'aux_head.weight': torch.zeros(5, 64), 'aux_head.bias': torch.zeros(5)}
     report = load_pretrained(model, file)
     assert report.keys('dropped') == ['aux_head.weight', 'aux_head.bias']
-    assert 'token labelling' in str(report)
+    assert 'token labeling' in str(report)
     torch.testing.assert_close(model.state_dict(), source.state_dict(), rtol=0, atol=0)
 
 
 def test_layer_scale_needs_its_arch():
-    file = official(randomised(image(arch=dict(LIKE_PUBLISHED, layer_scale=1e-6))))
+    file = official(randomized(image(arch=dict(LIKE_PUBLISHED, layer_scale=1e-6))))
     remedy = (
         "(?s)in the file, not in the model.*blocks3.0.gamma_1.*are layer scale: arch 'base-ls'.*a dict with layer_scale"
     )
@@ -255,7 +255,7 @@ def test_layer_scale_needs_its_arch():
 def test_plus_file_into_a_video_model():
     """All four down-samplings and the stem's two convolutions gain a time axis."""
     arch = dict(LIKE_PUBLISHED, conv_stem=True)
-    source, model = randomised(image(arch=arch)), VideoUniFormer(arch)
+    source, model = randomized(image(arch=arch)), VideoUniFormer(arch)
     report = load_pretrained(model, official(source))
     assert report.coverage == 1
     stem, flat = model.patch_embed1.proj[3].weight, source.backbone.patch_embed1.proj[3].weight
@@ -265,17 +265,17 @@ def test_plus_file_into_a_video_model():
 
 
 def test_other_archs_are_named():
-    plus = official(randomised(image(arch=dict(LIKE_PUBLISHED, conv_stem=True))))
+    plus = official(randomized(image(arch=dict(LIKE_PUBLISHED, conv_stem=True))))
     with pytest.raises(CheckpointError, match="(?s)is a convolution: arch 'small-plus', or a dict with conv_stem=True"):
         load_pretrained(image(), plus)
-    light = official_light(randomised(LightClassifier(VideoUniFormerLight)))
+    light = official_light(randomized(LightClassifier(VideoUniFormerLight)))
     with pytest.raises(CheckpointError, match='(?s)cls_token is of the light models: VideoUniFormerLight'):
         load_pretrained(VideoUniFormer(LIGHT), light)
 
 
 def test_dense_model_from_imagenet():
     """The norms of the stages stay at 1 and 0; the classifier and its BatchNorm are dropped, and named."""
-    source, model = randomised(image()), ImageUniFormer(LIKE_PUBLISHED, stage3='hybrid')
+    source, model = randomized(image()), ImageUniFormer(LIKE_PUBLISHED, stage3='hybrid')
     report = load_pretrained(model, {'model': official(source)})
     assert set(report.keys('left at init')) == {f'norm{i}.{p}' for i in range(1, 5) for p in ('weight', 'bias')}
     parts = ('weight', 'bias', 'running_mean', 'running_var', 'num_batches_tracked')
@@ -284,7 +284,7 @@ def test_dense_model_from_imagenet():
 
 
 def test_split_attention_from_joint():
-    source, model = randomised(video()), VideoUniFormer(LIKE_PUBLISHED, attention='split')
+    source, model = randomized(video()), VideoUniFormer(LIKE_PUBLISHED, attention='split')
     report = load_pretrained(model, official(source))
     assert all(re.fullmatch(r'blocks[34]\.\d\.t_(norm|attn)\..+', key) for key in report.keys('left at init'))
     assert torch.equal(model.blocks3[0].attn.qkv.weight, source.backbone.blocks3[0].attn.qkv.weight)
@@ -302,7 +302,7 @@ class Estimator(nn.Module):
 
 def test_published_pose_model():
     """Its head was renamed by mmpose 1.x, and the norms of the stages that it does not use are in the file."""
-    source, model = randomised(Estimator()), Estimator()
+    source, model = randomized(Estimator()), Estimator()
     file = {key.replace('head.', 'keypoint_head.', 1): value.clone() for key, value in source.state_dict().items()}
     file |= {f'backbone.norm{i}.{p}': torch.ones(8) for i in (1, 2) for p in ('weight', 'bias')}
     file |= {f'backbone.norm3.{p}': torch.ones(64) for p in ('weight', 'bias')}
@@ -313,7 +313,7 @@ def test_published_pose_model():
 
 def test_video_file_into_image_model():
     with pytest.raises(CheckpointError, match='3-D.*the model is 2-D'):
-        load_pretrained(image(), official(randomised(video())))
+        load_pretrained(image(), official(randomized(video())))
 
 
 def test_dense_file_lacks_the_final_norm():
@@ -340,7 +340,7 @@ def official_light(model: LightClassifier) -> dict[str, torch.Tensor]:
 
 def test_light_file_with_both_classifiers():
     source, model = (LightClassifier(VideoUniFormerLight, classes=400) for _ in range(2))
-    file = official_light(randomised(source))
+    file = official_light(randomized(source))
     assert {'cls_token', 'head.weight', 'head_cls.bias', 'norm_cls.weight', 'patch_embed1.proj.4.bias'} <= set(file)
     assert load_pretrained(model, file, class_order='as_is').coverage == 1
     torch.testing.assert_close(model.state_dict(), source.state_dict(), rtol=0, atol=0)
@@ -352,7 +352,7 @@ def test_light_file_with_both_classifiers():
 
 
 def test_light_file_for_testing_alone():
-    source = randomised(LightClassifier(VideoUniFormerLight))
+    source = randomized(LightClassifier(VideoUniFormerLight))
     model = Classifier(VideoUniFormerLight(LIGHT))
     report = load_pretrained(model, official_light(source))
     assert set(report.keys('dropped')) == {'head_cls.weight', 'head_cls.bias', 'norm_cls.weight', 'norm_cls.bias'}
@@ -360,7 +360,7 @@ def test_light_file_for_testing_alone():
 
 
 def test_light_image_file_into_light_video():
-    source = randomised(LightClassifier(ImageUniFormerLight, final_norm=True))
+    source = randomized(LightClassifier(ImageUniFormerLight, final_norm=True))
     model = VideoUniFormerLight(LIGHT)
     report = load_pretrained(model, official_light(source), inflate='mean')
     assert report.coverage == 1

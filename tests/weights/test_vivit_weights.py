@@ -10,7 +10,7 @@ from test_flax import chunked, write
 from torch import nn
 from vivit_forms import (
     CLASSES,
-    FACTORISED,
+    FACTORIZED,
     ORIGINAL,
     SCENIC,
     TINY,
@@ -30,19 +30,19 @@ from vidtx_mm.weights.sources.flax_vit import flax_attributes
 KEYS = Path(__file__).parents[1] / 'goldens' / 'keys'
 LISTS = {
     'vivit_b16x2_unfactorized_k400_scenic': ('scenic_vivit', dict()),
-    'vivit_b16x2_fe_k400_scenic': ('scenic_vivit', dict(attention='factorised_encoder', temporal_depth=4)),
+    'vivit_b16x2_fe_k400_scenic': ('scenic_vivit', dict(attention='factorized_encoder', temporal_depth=4)),
     'vivit_b16x2_k400_huggingface': ('huggingface_vivit', dict()),
 }
-ENCODER = dict(attention='factorised_encoder', temporal_depth=3)
+ENCODER = dict(attention='factorized_encoder', temporal_depth=3)
 # How scenic names each model: our arguments, and the words of its files.
 MODELS = {
-    'spacetime': (dict(), dict()),
-    'spacetime-mean': (dict(pool='mean'), dict()),
+    'joint': (dict(), dict()),
+    'joint-avg': (dict(pool='avg'), dict()),
     'encoder': (ENCODER, dict(spatial='SpatialTransformer')),
-    'encoder-mean': (dict(ENCODER, pool='mean'), dict(spatial='SpatialTransformer')),
+    'encoder-avg': (dict(ENCODER, pool='avg'), dict(spatial='SpatialTransformer')),
     'average': (dict(ENCODER, temporal_depth=0), dict(spatial='SpatialTransformer')),
-    'self-attention': (dict(attention='factorised_self_attention', pool='mean'), dict(parts=FACTORISED)),
-    'dot-product': (dict(attention='factorised_dot_product', pool='mean'), dict()),
+    'self-attention': (dict(attention='factorized_self_attention', pool='avg'), dict(parts=FACTORIZED)),
+    'dot-product': (dict(attention='factorized_dot_product', pool='avg'), dict()),
 }
 
 
@@ -66,11 +66,11 @@ def tensors(arrays):
 
 
 @pytest.mark.parametrize('name, expected', LISTS.items(), ids=LISTS)
-def test_published_key_lists_are_recognised_and_fully_mapped(name, expected):
+def test_published_key_lists_are_recognized_and_fully_mapped(name, expected):
     file = {key: torch.empty(shape, device='meta') for key, shape in listed(KEYS / f'{name}.txt').items()}
     source = detect(file)
     assert source.name == expected[0]
-    assert [other.name for other in SOURCES.values() if other.recognises(file)] == [source.name]
+    assert [other.name for other in SOURCES.values() if other.recognizes(file)] == [source.name]
     with torch.device('meta'):
         model = ViViT(**expected[1])
     wanted = {f'backbone.{key}': value.shape for key, value in model.state_dict().items()}
@@ -80,7 +80,7 @@ def test_published_key_lists_are_recognised_and_fully_mapped(name, expected):
 
 @pytest.mark.parametrize('ours, theirs', MODELS.values(), ids=MODELS)
 def test_scenic_files(tmp_path, ours, theirs):
-    """A TrainState in msgpack, with an optimiser, chunks and half precision, gives the model that it was written of."""
+    """A TrainState in msgpack, with an optimizer, chunks and half precision, gives the model that it was written of."""
     model = vivit(**ours)
     arrays = flax(with_head(model.state_dict(), 'head'), **theirs)
     tree = nested(arrays)
@@ -114,13 +114,13 @@ def test_small_scenic_files_have_the_published_keys(ours, theirs):
 def test_a_file_tells_depth_heads_and_attention():
     for (ours, theirs), attention in zip(
         MODELS.values(),
-        ('spacetime', None, *['factorised_encoder'] * 3, 'factorised_self_attention', None),
+        ('joint', None, *['factorized_encoder'] * 3, 'factorized_self_attention', None),
         strict=True,
     ):
         told = flax_attributes(tensors(flax(vivit(**ours).state_dict(), **theirs)))
         assert (told['num_heads'], told['depth']) == (2, 2)
         assert told.get('attention') == attention
-        if attention == 'factorised_encoder':
+        if attention == 'factorized_encoder':
             assert told['temporal_depth'] == ours['temporal_depth']
 
 
@@ -129,36 +129,36 @@ def file_of(name):
     return tensors(flax(with_head(vivit(**ours).state_dict(), 'head'), **theirs))
 
 
-SELF = dict(attention='factorised_self_attention', pool='mean')
+SELF = dict(attention='factorized_self_attention', pool='avg')
 REFUSED = {
-    'model 2 into 1': ('encoder', dict(), r"attention='factorised_encoder', temporal_depth=3, but this ViViT has att"),
-    'model 1 into 2': ('spacetime', ENCODER, "with attention='spacetime', but this ViViT has attention='factorised_en"),
+    'model 2 into 1': ('encoder', dict(), r"attention='factorized_encoder', temporal_depth=3, but this ViViT has att"),
+    'model 1 into 2': ('joint', ENCODER, "with attention='joint', but this ViViT has attention='factorized_en"),
     'model 1 into 4': (
-        'spacetime',
-        dict(attention='factorised_dot_product', pool='mean'),
-        "attention='spacetime', but",
+        'joint',
+        dict(attention='factorized_dot_product', pool='avg'),
+        "attention='joint', but",
     ),
     'model 4 into 3': (
         'dot-product',
         SELF,
-        '.12.: blocks.0.temporal_norm1.weight.*time in every block is attention=.factorised_self_att',
+        '.12.: blocks.0.temporal_norm1.weight.*time in every block is attention=.factorized_self_att',
     ),
-    'model 3 into 4': ('self-attention', MODELS['dot-product'][0], "with attention='factorised_self_attention', but"),
+    'model 3 into 4': ('self-attention', MODELS['dot-product'][0], "with attention='factorized_self_attention', but"),
     'temporal depth': (
         'encoder',
         dict(ENCODER, temporal_depth=4),
         'temporal_depth=3, but this ViViT has temporal_depth=4',
     ),
-    'heads': ('spacetime', dict(arch=dict(embed_dims=16, depth=2, num_heads=4)), 'num_heads=2, but .* num_heads=4'),
+    'heads': ('joint', dict(arch=dict(embed_dims=16, depth=2, num_heads=4)), 'num_heads=2, but .* num_heads=4'),
     'cls into mean': (
-        'spacetime',
-        dict(pool='mean'),
-        r"pos_embed: only one of file and model has a class token: set p.*A model without class token has pool='mean'",
+        'joint',
+        dict(pool='avg'),
+        r"pos_embed: only one of file and model has a class token: set p.*A model without class token has pool='avg'",
     ),
-    'mean into cls': ('spacetime-mean', dict(), r'in the model, not in the file .1.: cls_token'),
-    'width': ('spacetime', dict(arch=dict(embed_dims=32, depth=2, num_heads=2)), r'16 channels in the file, 32 in the'),
-    'grid': ('spacetime', dict(num_frames=2), "64 positions do not tell the file's grid"),
-    'tubelet': ('spacetime', dict(tubelet_size=(4, 4, 4)), '2 frames in the file, 4 in the model'),
+    'mean into cls': ('joint-avg', dict(), r'in the model, not in the file .1.: cls_token'),
+    'width': ('joint', dict(arch=dict(embed_dims=32, depth=2, num_heads=2)), r'16 channels in the file, 32 in the'),
+    'grid': ('joint', dict(num_frames=2), "64 positions do not tell the file's grid"),
+    'tubelet': ('joint', dict(tubelet_size=(4, 4, 4)), '2 frames in the file, 4 in the model'),
 }
 
 
@@ -174,7 +174,7 @@ def test_other_models_are_refused_and_nothing_is_loaded(name, kwargs, message):
 def test_own_files_of_another_model_are_refused():
     weights = vivit(**ENCODER).state_dict()
     with pytest.raises(
-        CheckpointError, match="(?s).38.: temporal_cls_token.*A temporal encoder is attention='factorised_encoder'"
+        CheckpointError, match="(?s).38.: temporal_cls_token.*A temporal encoder is attention='factorized_encoder'"
     ):
         load_pretrained(vivit(), weights, source='own')
     with pytest.raises(CheckpointError, match='(?s)in the model, not in the file .40.: temporal_cls_token'):
@@ -197,7 +197,7 @@ def test_truncated_files(tmp_path):
 
 
 def test_a_missing_projection_is_named():
-    file = file_of('spacetime')
+    file = file_of('joint')
     del file['Transformer/encoderblock_1/MultiHeadDotProductAttention_0/key/kernel']
     with pytest.raises(
         CheckpointError, match='blocks.1.attn.qkv.weight is joined from 3 tensors, .*query/kernel, .*value'
@@ -206,18 +206,18 @@ def test_a_missing_projection_is_named():
 
 
 def test_wrong_preprocessing_is_noted():
-    assert not load_pretrained(Recognizer(vivit()), file_of('spacetime')).notes
-    notes = load_pretrained(Recognizer(vivit(), mean=114.75), file_of('spacetime')).notes
+    assert not load_pretrained(Recognizer(vivit()), file_of('joint')).notes
+    notes = load_pretrained(Recognizer(vivit(), mean=114.75), file_of('joint')).notes
     assert len(notes) == 1 and 'pixels / 127.5 - 1, data_preprocessor has mean=[114.75, 114.75, 114.75]' in notes[0]
 
 
 @pytest.mark.parametrize(
     'name, note',
     [
-        ('spacetime-mean', "'spacetime' without class token or 'factorised_dot_product', and the model has 'spa"),
-        ('dot-product', "the model has 'factorised_dot_product'"),
-        ('self-attention', "attention_order, and the model has 'space_time': the default of scenic is 'time_space'"),
-        ('spacetime', None),
+        ('joint-avg', "'joint' without class token or 'factorized_dot_product', and the model has 'joi"),
+        ('dot-product', "the model has 'factorized_dot_product'"),
+        ('self-attention', "order, and the model has 'space_first': the default of scenic is 'time_first'"),
+        ('joint', None),
         ('encoder', None),
     ],
 )
@@ -235,12 +235,12 @@ IMAGES = {
     'scenic': lambda weights: tensors(flax(with_head(weights, 'head'), SCENIC)),
 }
 VIDEOS = {
-    'spacetime': dict(),
-    'spacetime-mean': dict(pool='mean'),
+    'joint': dict(),
+    'joint-avg': dict(pool='avg'),
     'encoder': ENCODER,
     'average': dict(ENCODER, temporal_depth=0),
-    'self-attention': dict(attention='factorised_self_attention', pool='mean'),
-    'dot-product': dict(attention='factorised_dot_product', pool='mean'),
+    'self-attention': dict(attention='factorized_self_attention', pool='avg'),
+    'dot-product': dict(attention='factorized_dot_product', pool='avg'),
     'frames': dict(tokens='uniform'),
 }
 
@@ -248,7 +248,7 @@ VIDEOS = {
 @pytest.mark.parametrize('kwargs', VIDEOS.values(), ids=VIDEOS)
 @pytest.mark.parametrize('form', IMAGES.values(), ids=IMAGES)
 def test_image_models(form, kwargs):
-    """What every model takes from an image ViT, in all forms of it, and what it leaves at its initialisation."""
+    """What every model takes from an image ViT, in all forms of it, and what it leaves at its initialization."""
     weights = image_vit().state_dict()
     model = ViViT(**{**TINY, **kwargs})
     before = {key: value.clone() for key, value in model.state_dict().items()}
@@ -270,7 +270,7 @@ def test_image_models(form, kwargs):
             assert torch.equal(value, before[key]) and key in report.keys('left at init')
 
 
-@pytest.mark.parametrize('rule', ['centre', 'mean', 'random'])
+@pytest.mark.parametrize('rule', ['center', 'mean', 'random'])
 def test_tubelet_kernels(rule):
     weights = image_vit().state_dict()
     image, model = weights['patch_embed.proj.weight'], ViViT(**{**TINY, 'tubelet_size': (4, 4, 4)})
@@ -281,14 +281,14 @@ def test_tubelet_kernels(rule):
         assert torch.equal(kernel, drawn) and 'patch_embed.proj.weight' in report.keys('left at init')
     else:
         torch.testing.assert_close(kernel.sum(2), image)
-        assert kernel.flatten(3).any(-1).sum(2).unique().tolist() == ([1] if rule == 'centre' else [4])
+        assert kernel.flatten(3).any(-1).sum(2).unique().tolist() == ([1] if rule == 'center' else [4])
         assert rule == 'mean' or torch.equal(kernel[:, :, 2], image)
     assert torch.equal(model.patch_embed.proj.bias, weights['patch_embed.proj.bias'])
 
 
 def test_an_image_model_without_class_token():
     """The model keeps its own class token; its position, which the file lacks too, is zero."""
-    weights = image_vit(pool='mean').state_dict()
+    weights = image_vit(pool='avg').state_dict()
     model = vivit()
     cls = model.cls_token.clone()
     report = load_pretrained(model, tensors(flax(weights)))
@@ -312,7 +312,7 @@ def test_a_square_table_of_a_clip_is_named_too():
     assert ['1 x 16' in note for note in report.notes] == [True]
 
 
-@pytest.mark.parametrize('inflate', ['centre', 'mean'])
+@pytest.mark.parametrize('inflate', ['center', 'mean'])
 def test_the_average_baseline_starts_as_the_image_model(inflate):
     image, model = image_vit(), vivit(**ENCODER | dict(temporal_depth=0))
     load_pretrained(model, image.state_dict(), inflate=inflate)
@@ -320,11 +320,11 @@ def test_the_average_baseline_starts_as_the_image_model(inflate):
     torch.testing.assert_close(model(frame.expand(-1, -1, 8, -1, -1)), image(frame))
 
 
-@pytest.mark.parametrize('order', ['space_time', 'time_space'])
-def test_factorised_self_attention_starts_as_the_image_model(order):
+@pytest.mark.parametrize('order', ['space_first', 'time_first'])
+def test_factorized_self_attention_starts_as_the_image_model(order):
     """On any clip: the image model's features of the frames that the tubelets take, averaged (section 3.4)."""
-    image = image_vit(pool='mean')
-    model = ViViT(**{**TINY, **SELF, 'attention_order': order}).eval()
+    image = image_vit(pool='avg')
+    model = ViViT(**{**TINY, **SELF, 'order': order}).eval()
     load_pretrained(model, tensors(flax(image.state_dict())))
     video = clip()
     frames = torch.stack([image(video[:, :, t : t + 1]) for t in (1, 3, 5, 7)])
@@ -351,7 +351,7 @@ def test_every_parameter_learns_from_the_start(kwargs):
 
 def test_tables_of_other_clips_are_resized():
     """In space and in time, each by itself, the class token's row apart."""
-    file = file_of('spacetime')
+    file = file_of('joint')
     old = vivit().pos_embed
     for num_frames, img_size in ((8, 24), (12, 16)):
         model = ViViT(**{**TINY, 'num_frames': num_frames, 'img_size': img_size})
@@ -366,7 +366,7 @@ def test_tables_of_other_clips_are_resized():
         torch.testing.assert_close(model.pos_embed[0, 1:], expected.flatten(1).T)
 
 
-def test_tables_of_the_factorised_encoder_are_resized():
+def test_tables_of_the_factorized_encoder_are_resized():
     file, old = file_of('encoder'), vivit(**ENCODER)
     model = ViViT(**{**TINY, **ENCODER, 'num_frames': 12, 'img_size': 24})
     report = load_pretrained(model, file)
@@ -383,12 +383,12 @@ def test_a_temporal_encoder_that_stays_fresh():
     """The spatial encoder of a file whose temporal one has another depth."""
     model = ViViT(**{**TINY, **ENCODER, 'temporal_depth': 1})
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    report = load_pretrained(model, file_of('encoder'), fresh='temporal_.+')
+    report = load_pretrained(model, file_of('encoder'), keep_init='temporal_.+')
     for key, value in model.state_dict().items():
         assert torch.equal(value, before[key]) == key.startswith('temporal_')
     assert set(report.keys('left at init')) == {key for key in before if key.startswith('temporal_')}
-    with pytest.raises(CheckpointError, match="fresh='time_.+' is the whole name of no parameter"):
-        load_pretrained(model, file_of('encoder'), fresh='time_.+')
+    with pytest.raises(CheckpointError, match="keep_init='time_.+' is the whole name of no parameter"):
+        load_pretrained(model, file_of('encoder'), keep_init='time_.+')
 
 
 def test_npz_files_of_image_models(tmp_path):

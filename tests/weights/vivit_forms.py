@@ -14,7 +14,7 @@ CLASSES = 5
 
 
 def vivit(seed=0, **kwargs):
-    """A model in which no weight equals another or an initialisation."""
+    """A model in which no weight equals another or an initialization."""
     model = ViViT(**{**TINY, **kwargs}).eval()
     generator = torch.Generator().manual_seed(seed)
     for parameter in model.parameters():
@@ -24,7 +24,7 @@ def vivit(seed=0, **kwargs):
 
 def image_vit(seed=1, **kwargs):
     """An image ViT with timm's keys: ViViT's spatial encoder on single frames."""
-    alone = dict(attention='factorised_encoder', temporal_depth=0, tokens='uniform', tubelet_size=(1, 4, 4))
+    alone = dict(attention='factorized_encoder', temporal_depth=0, tokens='uniform', tubelet_size=(1, 4, 4))
     return vivit(seed, **alone, num_frames=1, **kwargs)
 
 
@@ -37,7 +37,7 @@ def with_head(weights, name, seed=2):
 
 SCENIC = dict(norm1='LayerNorm_0', norm2='LayerNorm_1', attn='MultiHeadDotProductAttention_0', mlp='MlpBlock_0')
 ORIGINAL = dict(norm1='LayerNorm_0', norm2='LayerNorm_2', attn='MultiHeadDotProductAttention_1', mlp='MlpBlock_3')
-FACTORISED = dict(
+FACTORIZED = dict(
     norm1='LayerNorm_space',
     temporal_norm1='LayerNorm_time',
     norm2='LayerNorm_mlp',

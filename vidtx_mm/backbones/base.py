@@ -59,8 +59,8 @@ def resolve_arch(
     return dict(arch)
 
 
-def initialise(module: nn.Module) -> None:
-    """The transformer initialisation for ``Module.apply``: linear layers truncated normal of std 0.02, biases zero."""
+def initialize(module: nn.Module) -> None:
+    """The transformer initialization for ``Module.apply``: linear layers truncated normal of std 0.02, biases zero."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
@@ -132,7 +132,7 @@ class Backbone(BaseModule):
             raise ValueError(f'out_indices={out_indices} must rise and not repeat')
         if not -1 <= self.frozen_stages <= stages:
             raise ValueError(
-                f'frozen_stages={self.frozen_stages}: choose -1 (none), 0 (the tokeniser) to {stages} (all stages)'
+                f'frozen_stages={self.frozen_stages}: choose -1 (none), 0 (the tokenizer) to {stages} (all stages)'
             )
         if not isinstance(self.with_cp, bool) and len(self.with_cp) != stages:
             raise ValueError(f'with_cp={self.with_cp} needs one count for each of the {stages} stages')
@@ -140,7 +140,7 @@ class Backbone(BaseModule):
         self.out_strides = tuple(strides[i] for i in self.out_indices)
 
     def _finish(self) -> None:
-        self.apply(initialise)
+        self.apply(initialize)
         self._freeze()
 
     def _freeze(self) -> None:
@@ -169,11 +169,11 @@ class Backbone(BaseModule):
         return checkpoint(block, x, *context, use_reentrant=False, context_fn=contexts)
 
     def stage_modules(self) -> list[list[nn.Module]]:
-        """The modules that ``frozen_stages`` freezes: entry 0 the tokeniser, entry n stage n, in forward order."""
+        """The modules that ``frozen_stages`` freezes: entry 0 the tokenizer, entry n stage n, in forward order."""
         raise NotImplementedError
 
     def embeddings(self) -> list[nn.Parameter]:
-        """The parameters that belong to the tokeniser but to no module of it, such as tables; frozen with it."""
+        """The parameters that belong to the tokenizer but to no module of it, such as tables; frozen with it."""
         return []
 
     def no_weight_decay(self) -> set[str]:
@@ -181,7 +181,7 @@ class Backbone(BaseModule):
         return set()
 
     def layer_depth(self, name: str) -> tuple[int, int]:
-        """The depth of a parameter, 0 for the tokeniser, and the number of depths (for layer-wise rate decay)."""
+        """The depth of a parameter, 0 for the tokenizer, and the number of depths (for layer-wise rate decay)."""
         raise NotImplementedError
 
     def train(self, mode: bool = True) -> 'Backbone':

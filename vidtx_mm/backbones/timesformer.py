@@ -16,7 +16,7 @@ ARCHS: dict[str, dict[str, Any]] = {
     'base': dict(embed_dims=768, depth=12, num_heads=12),
     'large': dict(embed_dims=1024, depth=24, num_heads=16),
 }
-POOLS = ('cls', 'mean', 'none')
+POOLS = ('cls', 'avg', 'none')
 
 
 @MODELS.register_module()
@@ -30,14 +30,14 @@ class VideoTimeSformer(Backbone):
         arch: 'small', 'base', 'large', or a dict of embed_dims, depth and num_heads.
         attention: the scheme of section 3: 'space', 'joint', 'divided', 'local_global' or 'axial'. The last two have no
             published code; docs/attention_schemes.md says how the open points are decided.
-        order: of the two attentions of 'divided' (section 4): 'time-first', 'space-first' or 'parallel' (both from the
+        order: of the two attentions of 'divided' (section 4): 'time_first', 'space_first' or 'parallel' (both from the
             same input).
         num_frames: rows of the time table.
         img_size: (height, width) in pixels for which the space table is made, or one number for both.
         patch_size: height and width of a patch in pixels.
-        table_resize: how the position tables are resized to other clips: 'bicubic' (bicubic in space, linear in time)
-            or 'nearest' (the official rule in ``forward``).
-        pool: 'cls' returns the class token (B, C'), for 'space' the mean of those of the frames; 'mean' the mean of the
+        pos_interpolation: how position embeddings are resized to other clips: 'bicubic' (bicubic in space, linear in
+            time) or 'nearest' (the official rule in ``forward``).
+        pool: 'cls' returns the class token (B, C'), for 'space' the mean of those of the frames; 'avg' the mean of the
             patches (B, C'); 'none' the map (B, C', T, H / patch_size, W / patch_size). All after a LayerNorm.
         out_indices: the blocks to return.
         frozen_stages: -1 for none, 0 the patch embedding and the tables, n these and the first n blocks.
@@ -53,14 +53,14 @@ class VideoTimeSformer(Backbone):
         arch: str | Mapping[str, Any] = 'base',
         in_channels: int = 3,
         attention: str = 'divided',
-        order: str = 'time-first',
+        order: str = 'time_first',
         num_frames: int = 8,
         img_size: int | Sequence[int] = 224,
         patch_size: int = 16,
         mlp_ratio: float = 4.0,
         qkv_bias: bool = True,
         drop_path_rate: float = 0.1,
-        table_resize: str = 'bicubic',
+        pos_interpolation: str = 'bicubic',
         pool: str = 'cls',
         out_indices: Sequence[int] | int = (-1,),
         frozen_stages: int = -1,
@@ -72,9 +72,9 @@ class VideoTimeSformer(Backbone):
         dim, depth, num_heads = settings['embed_dims'], settings['depth'], settings['num_heads']
         self.attention = choose('attention', attention, list(SCHEMES))
         self.order = choose('order', order, ORDERS)
-        if order != 'time-first' and attention != 'divided':
+        if order != 'time_first' and attention != 'divided':
             raise ValueError(f"order={order!r} belongs to attention='divided', not to {attention!r}: leave it out")
-        self.table_resize = choose('table_resize', table_resize, list(SPACE_MODES))
+        self.pos_interpolation = choose('pos_interpolation', pos_interpolation, list(SPACE_MODES))
         self.pool = choose('pool', pool, POOLS)
         self.num_frames = positive('num_frames', num_frames)
         self.patch_size = positive('patch_size', patch_size)
@@ -114,12 +114,12 @@ class VideoTimeSformer(Backbone):
         patches = self.patch_embed(x.transpose(1, 2).flatten(0, 1))
         height, width = patches.shape[1:3]
         cls = self.cls_token + self.pos_embed[:, :1]
-        space = resize_space_table(self.pos_embed[:, 1:], self.grid, (height, width), self.table_resize)
+        space = resize_space_table(self.pos_embed[:, 1:], self.grid, (height, width), self.pos_interpolation)
         patches = patches + space.unflatten(1, (height, width))
         if self.time_embed is None:
             patches = patches.unsqueeze(1)
         else:
-            time = resize_time_table(self.time_embed, frames, self.table_resize)
+            time = resize_time_table(self.time_embed, frames, self.pos_interpolation)
             patches = patches.unflatten(0, (batch, frames)) + time[:, :, None, None]
         tokens = torch.cat([cls.expand(len(patches), -1, -1), patches.flatten(1, 3)], 1)
         return tokens, (patches.shape[1], height, width)
@@ -129,7 +129,7 @@ class VideoTimeSformer(Backbone):
         tokens, grid = self.embed(x)
         # In the other orders, the last class token does not depend on the attention over time of its block, whose
         # parameters must get gradients all the same.
-        class_only = self.pool == 'cls' and self.order == 'time-first'
+        class_only = self.pool == 'cls' and self.order == 'time_first'
         outputs = []
         for index, block in enumerate(self.blocks[: self.out_indices[-1] + 1]):
             tokens = self._run(block, tokens, index, 0, grid, class_only and index == self.out_indices[-1])
@@ -142,7 +142,7 @@ class VideoTimeSformer(Backbone):
         if self.pool == 'cls':
             return norm(tokens[:, 0].unflatten(0, (shape[0], -1)).mean(1))
         patches = norm(tokens[:, 1:]).reshape(*shape, -1)
-        return patches.mean((1, 2, 3)) if self.pool == 'mean' else patches.movedim(-1, 1).contiguous()
+        return patches.mean((1, 2, 3)) if self.pool == 'avg' else patches.movedim(-1, 1).contiguous()
 
     def stage_modules(self) -> list[list[nn.Module]]:
         return [[self.patch_embed], *[[block] for block in self.blocks]]

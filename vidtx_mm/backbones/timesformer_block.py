@@ -18,13 +18,13 @@ from ..layers import (
     Axes,
     DropPath,
     Mlp,
-    NeighbourhoodAttention,
+    NeighborhoodAttention,
     merge_lattices,
     split_lattices,
 )
 
 NORM_EPS = 1e-6
-ORDERS = ('time-first', 'space-first', 'parallel')
+ORDERS = ('time_first', 'space_first', 'parallel')
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,13 @@ SCHEMES = {
     'space': Scheme(SPACE),
     'joint': Scheme(JOINT),
     'divided': Scheme(SPACE, added={'temporal': (TIME, Attention)}),
-    'local_global': Scheme(JOINT, added={'local': (Axes('b t h w c'), NeighbourhoodAttention)}, stride=2),
+    'local_global': Scheme(JOINT, added={'local': (Axes('b t h w c'), NeighborhoodAttention)}, stride=2),
     'axial': Scheme(HEIGHT, added={'temporal': (TIME, Attention), 'width': (WIDTH, Attention)}),
 }
 
 
 class TimeSformerBlock(nn.Module):
-    """The attentions of a scheme and a perceptron, each normed before and added to its input.
+    """The attentions of a scheme and an MLP, each normed before and added to its input.
 
     (B, 1 + T*H*W, C) -> the same, the class token first, then the patches in the order of time, row and column.
     Stochastic depth drops whole groups of an attention, and an added attention before its ``fc``, as in the official
@@ -127,7 +127,7 @@ class TimeSformerBlock(nn.Module):
     def forward(self, x: Tensor, grid: tuple[int, int, int], class_only: bool = False) -> Tensor:
         """With ``class_only``, return the class token alone, (B, 1, C), and compute no more than it needs."""
         cls, patches = x[:, :1], x[:, 1:].unflatten(1, grid)
-        if self.order == 'time-first':
+        if self.order == 'time_first':
             for name in self.scheme.added:
                 patches = patches + self.attend_added(name, patches)
         if class_only:
@@ -137,7 +137,7 @@ class TimeSformerBlock(nn.Module):
             if self.order == 'parallel':
                 residual = sum((self.attend_added(name, patches) for name in self.scheme.added), residual)
             patches = patches + residual
-            if self.order == 'space-first':
+            if self.order == 'space_first':
                 for name in self.scheme.added:
                     patches = patches + self.attend_added(name, patches)
             x = torch.cat([cls + class_residual, patches.flatten(1, 3)], 1)

@@ -76,7 +76,7 @@ def conv_embeds(in_channels: int, dims: Sequence[int], ndim: int) -> list[nn.Mod
 
 
 class ConvMlp(nn.Module):
-    """The perceptron of the local blocks: point-wise convolutions around a GELU."""
+    """The MLP of the local blocks: point-wise convolutions around a GELU."""
 
     def __init__(self, dim: int, hidden_dim: int, ndim: int) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class ConvMlp(nn.Module):
 
 
 class LocalBlock(nn.Module):
-    """Dynamic position encoding, local relation and perceptron on (B, *grid, C) (arXiv 2201.04676 section 3.2).
+    """Dynamic position encoding, local relation and MLP on (B, *grid, C) (arXiv 2201.04676 section 3.2).
 
     The local relation is a depthwise 5 x 5 (x 5) convolution between two point-wise ones; the norms are BatchNorms.
     ``layer_scale`` is the initial weight of the two branches (0 for none; only light video models have it here).
@@ -117,7 +117,7 @@ class LocalBlock(nn.Module):
 
 
 class GlobalBlock(nn.Module):
-    """Dynamic position encoding, attention among all tokens and perceptron on (B, *grid, C); the norms are LayerNorms.
+    """Dynamic position encoding, attention among all tokens and MLP on (B, *grid, C); the norms are LayerNorms.
 
     ``layer_scale`` is the initial weight of the two branches (0 for none).
     """

@@ -72,7 +72,7 @@ class ShrinkBlock(GlobalBlock):
         return State(related[:, :1], take(tokens, back).view_as(x), scores.gather(1, back))
 
     def relate(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Attention and perceptron; also the scores of the class token, and what the last token gained in all."""
+        """Attention and MLP; also the scores of the class token, and what the last token gained in all."""
         moved, row = self.attn(self.norm1(tokens))
         moved = scaled(moved, self.gamma_1)
         tokens = tokens + self.drop_path(moved)

@@ -19,7 +19,7 @@ ARCHS: dict[str, dict[str, Any]] = {
     'large': dict(embed_dims=192, depths=(2, 2, 18, 2), num_heads=(6, 12, 24, 48)),
 }
 # Which axes (t, h, w) alternate blocks shift by half a window.
-SHIFTS = {'space-time': (1, 1, 1), 'space': (0, 1, 1), 'none': (0, 0, 0)}
+SHIFTS = {'space_time': (1, 1, 1), 'space': (0, 1, 1), 'none': (0, 0, 0)}
 ATTENTIONS = ('joint', 'split', 'factorized')
 RELATIVE_INDICES = ('exact', 'upstream')
 CROSSING_BIAS = -100.0  # added between tokens that meet in a window only through the cyclic shift
@@ -71,7 +71,7 @@ class WindowAttention(Attention):
 
 
 class SwinBlock(nn.Module):
-    """Window attention and perceptron, each normed before and added to its input: (B, T, H, W, C) -> the same."""
+    """Window attention and MLP, each normed before and added to its input: (B, T, H, W, C) -> the same."""
 
     def __init__(
         self,
@@ -139,11 +139,11 @@ class VideoSwin(Backbone):
         attention: the paper's three designs (section 4.3, table 4). 'joint': space-time windows; 'split': spatial
             windows and two temporal layers on top; 'factorized': a temporal attention after each spatial one. The
             temporal attentions of the last two work in windows of ``window_size[0]`` frames at one place.
-        shift: the axes on which every second block shifts its windows by half: 'space-time', 'space' or 'none'.
+        shift: the axes on which every second block shifts its windows by half: 'space_time', 'space' or 'none'.
         relative_index: 'exact' uses the offsets of the tokens that a clipped window holds; 'upstream' reproduces the
             official code for inputs whose height or width is below a window (see ``WindowAttention.bias``).
         out_indices: the stages to return, each after its LayerNorm.
-        frozen_stages: -1 for none, 0 the tokeniser, n the tokeniser and the first n stages.
+        frozen_stages: -1 for none, 0 the tokenizer, n the tokenizer and the first n stages.
         with_cp: recompute activations in the backward pass, in all blocks or in the first n of each stage.
 
     Source: the paper, and SwinTransformer/Video-Swin-Transformer, mmaction/models/backbones/swin_transformer.py.
@@ -162,7 +162,7 @@ class VideoSwin(Backbone):
         patch_norm: bool = True,
         drop_path_rate: float = 0.1,
         attention: str = 'joint',
-        shift: str = 'space-time',
+        shift: str = 'space_time',
         relative_index: str = 'exact',
         out_indices: Sequence[int] | int = (3,),
         frozen_stages: int = -1,

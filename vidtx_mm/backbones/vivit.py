@@ -26,14 +26,14 @@ ARCHS: dict[str, dict[str, Any]] = {
     'huge': dict(embed_dims=1280, depth=32, num_heads=16),
 }
 BLOCKS: dict[str, type[EncoderBlock]] = {
-    'spacetime': EncoderBlock,
-    'factorised_encoder': EncoderBlock,
-    'factorised_self_attention': SelfAttentionBlock,
-    'factorised_dot_product': DotProductBlock,
+    'joint': EncoderBlock,
+    'factorized_encoder': EncoderBlock,
+    'factorized_self_attention': SelfAttentionBlock,
+    'factorized_dot_product': DotProductBlock,
 }
-WITH_CLS = ('spacetime', 'factorised_encoder')
+WITH_CLS = ('joint', 'factorized_encoder')
 TOKENS = ('tubelet', 'uniform')
-POOLS = ('cls', 'mean', 'none')
+POOLS = ('cls', 'avg', 'none')
 
 
 @MODELS.register_module()
@@ -45,9 +45,9 @@ class ViViT(Backbone):
 
     Args:
         arch: 'base', 'large', 'huge', or a dict of embed_dims, depth and num_heads.
-        attention: the paper's model 1 'spacetime', 2 'factorised_encoder', 3 'factorised_self_attention' or
-            4 'factorised_dot_product'.
-        attention_order: of the two attentions of model 3: 'space_time' (the paper) or 'time_space' (the default of the
+        attention: the paper's model 1 'joint', 2 'factorized_encoder', 3 'factorized_self_attention' or
+            4 'factorized_dot_product'.
+        order: of the two attentions of model 3: 'space_first' (the paper) or 'time_first' (the default of the
             published code).
         temporal_depth: blocks of the temporal encoder of model 2. 0 averages the frames instead, the paper's 'average
             pooling' baseline. The released base file is reported to have 12, the large one 24; loading tells.
@@ -58,9 +58,9 @@ class ViViT(Backbone):
         img_size: (height, width) in pixels for which they are made, or one number for both.
         drop_path_rescale: False keeps residuals as they are where stochastic depth does not drop them, as published
             (model 3 had none). A clip is dropped as a whole.
-        table_resize: how the position tables are resized to other clips: 'bicubic' (bicubic in space, linear in time)
-            or 'nearest'.
-        pool: 'cls' returns the class token (B, C'), which models 3 and 4 lack; 'mean' the mean of the tokens (B, C')
+        pos_interpolation: how position embeddings are resized to other clips: 'bicubic' (bicubic in space, linear in
+            time) or 'nearest'.
+        pool: 'cls' returns the class token (B, C'), which models 3 and 4 lack; 'avg' the mean of the tokens (B, C')
             of a model without class token; 'none' the map (B, C', T', H', W'). All after a LayerNorm. The spatial
             encoder of model 2 returns the mean over the frames; its temporal encoder has no map.
         input_range: the values that the model expects, for a warning when the first clips have others; None for none.
@@ -78,8 +78,8 @@ class ViViT(Backbone):
         self,
         arch: str | Mapping[str, Any] = 'base',
         in_channels: int = 3,
-        attention: str = 'spacetime',
-        attention_order: str = 'space_time',
+        attention: str = 'joint',
+        order: str = 'space_first',
         temporal_depth: int = 4,
         tokens: str = 'tubelet',
         tubelet_size: Sequence[int] = (2, 16, 16),
@@ -89,7 +89,7 @@ class ViViT(Backbone):
         qkv_bias: bool = True,
         drop_path_rate: float = 0.0,
         drop_path_rescale: bool = True,
-        table_resize: str = 'bicubic',
+        pos_interpolation: str = 'bicubic',
         pool: str = 'cls',
         input_range: Sequence[float] | None = (-1.0, 1.0),
         out_indices: Sequence[int] | int = (-1,),
@@ -101,12 +101,12 @@ class ViViT(Backbone):
         settings = resolve_arch(arch, ARCHS)
         dim, self.depth, self.num_heads = settings['embed_dims'], settings['depth'], settings['num_heads']
         self.attention = choose('attention', attention, list(BLOCKS))
-        self.attention_order = choose('attention_order', attention_order, list(ORDERS))
+        self.order = choose('order', order, list(ORDERS))
         self.tokens = choose('tokens', tokens, TOKENS)
-        self.table_resize = choose('table_resize', table_resize, list(SPACE_MODES))
+        self.pos_interpolation = choose('pos_interpolation', pos_interpolation, list(SPACE_MODES))
         self.pool = choose('pool', pool, POOLS)
         if pool == 'cls' and attention not in WITH_CLS:
-            raise ValueError(f"pool='cls': attention={attention!r} has no class token; set pool='mean' or 'none'")
+            raise ValueError(f"pool='cls': attention={attention!r} has no class token; set pool='avg' or 'none'")
         self.tubelet_size = t, h, w = triple('tubelet_size', tubelet_size)
         if positive('num_frames', num_frames) % t:
             raise ValueError(f'num_frames={num_frames} is no multiple of the {t} frames of tubelet_size={tubelet_size}')
@@ -114,11 +114,11 @@ class ViViT(Backbone):
             raise ValueError(f'temporal_depth={temporal_depth}: give a number of blocks, or 0 to average the frames')
         self.input_range = input_range
         self._inspected = False
-        factorised = attention == 'factorised_encoder'
-        self.temporal_depth = temporal_depth if factorised else 0
+        factorized = attention == 'factorized_encoder'
+        self.temporal_depth = temporal_depth if factorized else 0
         height, width = pair('img_size', img_size)
         self.grid = num_frames // t, -(-height // h), -(-width // w)
-        self.table_grid = (1, *self.grid[1:]) if factorised else self.grid
+        self.table_grid = (1, *self.grid[1:]) if factorized else self.grid
         stages = self.depth + self.temporal_depth
         self._set_outputs(out_indices, [dim] * stages, [self.tubelet_size] * stages)
         temporal = self.out_indices[-1] >= self.depth
@@ -129,7 +129,7 @@ class ViViT(Backbone):
             )
 
         self.patch_embed = Tokenizer(in_channels, dim, self.tubelet_size if tokens == 'tubelet' else (h, w))
-        with_cls = attention in WITH_CLS and pool != 'mean'
+        with_cls = attention in WITH_CLS and pool != 'avg'
         self.prefix = int(with_cls)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim)) if with_cls else None
         rows = self.table_grid[0] * self.table_grid[1] * self.table_grid[2]
@@ -140,7 +140,7 @@ class ViViT(Backbone):
             drops = [DropPath(rate, drop_path_rescale) for rate in drop_path_rates(drop_path_rate, depth)]
             return nn.ModuleList(kind(dim, self.num_heads, mlp_ratio, qkv_bias, drop, **kwargs) for drop in drops)
 
-        order = dict(order=attention_order) if attention == 'factorised_self_attention' else {}
+        order = dict(order=order) if attention == 'factorized_self_attention' else {}
         self.blocks = blocks(BLOCKS[attention], self.depth, **order)
         self.temporal_blocks = blocks(EncoderBlock, self.temporal_depth)
         if self.temporal_depth:
@@ -175,7 +175,7 @@ class ViViT(Backbone):
             patches = self.patch_embed(whole_tubelets(x, self.tubelet_size[0]))
         t, h, w = patches.shape[1:4]
         patches = patches.flatten(2, 3) + self._space_time_table((t, h, w))
-        if self.attention == 'spacetime':
+        if self.attention == 'joint':
             patches = patches.flatten(1, 2).unsqueeze(1)
         return self._with_cls(patches, self.cls_token, self.pos_embed), (t, h, w)
 
@@ -183,9 +183,9 @@ class ViViT(Backbone):
         """The position table without class token for the tokens of a clip: (1, t, h * w, C), or (1, 1, h * w, C)."""
         frames, height, width = self.table_grid
         table = self.pos_embed[:, self.prefix :].unflatten(1, (frames, height * width))[0]
-        table = resize_space_table(table, (height, width), grid[1:], self.table_resize)
-        if self.attention != 'factorised_encoder':
-            table = resize_time_table(table.flatten(1)[None], grid[0], self.table_resize)
+        table = resize_space_table(table, (height, width), grid[1:], self.pos_interpolation)
+        if self.attention != 'factorized_encoder':
+            table = resize_time_table(table.flatten(1)[None], grid[0], self.pos_interpolation)
         return table.view(1, -1, grid[1] * grid[2], self.pos_embed.shape[2])
 
     def _with_cls(self, tokens: Tensor, cls: Tensor | None, table: Tensor) -> Tensor:
@@ -198,7 +198,7 @@ class ViViT(Backbone):
         """From the tokens of the spatial encoder, (B, t, N, C), to those of the temporal one, (B, 1, n, C)."""
         x = self.get_submodule('norm')(x[:, :, :1] if self.prefix else x).mean(2)
         table = self.temporal_pos_embed
-        tokens = x + resize_time_table(table[:, self.prefix :], x.shape[1], self.table_resize)
+        tokens = x + resize_time_table(table[:, self.prefix :], x.shape[1], self.pos_interpolation)
         return self._with_cls(tokens[:, None], self.temporal_cls_token, table)
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
@@ -219,7 +219,7 @@ class ViViT(Backbone):
         if self.pool == 'cls':
             return norm(x[:, :, 0]).mean(1)
         x = norm(x[:, :, self.prefix :])
-        return x.mean((1, 2)) if self.pool == 'mean' else x.reshape(len(x), *grid, -1).movedim(-1, 1).contiguous()
+        return x.mean((1, 2)) if self.pool == 'avg' else x.reshape(len(x), *grid, -1).movedim(-1, 1).contiguous()
 
     def stage_modules(self) -> list[list[nn.Module]]:
         stages: list[list[nn.Module]] = [[block] for block in self.blocks]

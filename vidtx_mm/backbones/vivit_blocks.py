@@ -1,7 +1,7 @@
 """The blocks of ViViT (Arnab et al., arXiv 2103.15691, section 3.3).
 
 Tokens are (B, G, N, C): G groups of N tokens, which attend to one another within their group. A joint sequence is one
-group; for the factorised models a group is a frame.
+group; for the factorized models a group is a frame.
 """
 
 import torch
@@ -11,11 +11,11 @@ from torch.nn import functional as F
 from ..layers import Attention, DropPath, Mlp
 
 NORM_EPS = 1e-6
-ORDERS = {'space_time': ('space', 'time'), 'time_space': ('time', 'space')}
+ORDERS = {'space_first': ('space', 'time'), 'time_first': ('time', 'space')}
 
 
 class EncoderBlock(nn.Module):
-    """Attention within the groups and a perceptron, each normed before and added to its input (models 1 and 2)."""
+    """Attention within the groups and an MLP, each normed before and added to its input (models 1 and 2)."""
 
     def __init__(self, dim: int, num_heads: int, mlp_ratio: float, qkv_bias: bool, drop_path: DropPath) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class EncoderBlock(nn.Module):
 
 
 class SelfAttentionBlock(EncoderBlock):
-    """Attention within each frame and attention over time, one after the other, and a perceptron (model 3, eq. 4-6)."""
+    """Attention within each frame and attention over time, one after the other, and an MLP (model 3, eq. 4-6)."""
 
     def __init__(
         self, dim: int, num_heads: int, mlp_ratio: float, qkv_bias: bool, drop_path: DropPath, order: str

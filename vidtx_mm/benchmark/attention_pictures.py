@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from .receptive_field_designs import DESIGNS
 
-COLOURS = ('#e8e8e8', '#f4a259', '#28536b')  # not seen, seen, the query
+COLORS = ('#e8e8e8', '#f4a259', '#28536b')  # not seen, seen, the query
 CURVES = {'macs': ('G multiply-adds', 1e9), 'seconds': ('seconds, one thread', 1.0), 'mib': ('MiB of tensors', 1.0)}
 
 
@@ -26,7 +26,7 @@ def draw(design: str, folder: Path) -> Path:
         cells = view.seen().int().numpy()
         cells[view.query] = 2
         for axes, image in zip(row, cells, strict=True):
-            axes.pcolormesh(image, cmap=ListedColormap(COLOURS), vmin=0, vmax=2, edgecolors='white', linewidth=1)
+            axes.pcolormesh(image, cmap=ListedColormap(COLORS), vmin=0, vmax=2, edgecolors='white', linewidth=1)
             axes.set(aspect='equal', xticks=[], yticks=[])
             axes.invert_yaxis()
             axes.set_frame_on(False)

@@ -39,7 +39,7 @@ def count(model: nn.Module, shape: Shape, call: Callable[[nn.Module, Tensor], An
 
 
 def count_config(cfg: Config, shape: Shape | None = None) -> Complexity:
-    """Count one view of a recogniser config: backbone and head on a clip (3, T, H, W), by default the tested one."""
+    """Count one view of a recognizer config: backbone and head on a clip (3, T, H, W), by default the tested one."""
     return count(build_on_meta(cfg), (1, 1, *(shape or view_shape(cfg))), call=_classify)
 
 

@@ -36,7 +36,7 @@ def _status_field(name: str) -> float:
 
 
 def _load_libraries(device: str) -> None:
-    """One training step of one product: PyTorch loads kernels and its optimisers' helpers at their first use."""
+    """One training step of one product: PyTorch loads kernels and its optimizers' helpers at their first use."""
     weight = torch.ones(64, 64, device=device, requires_grad=True)
     (weight @ weight).sum().backward()
     torch.optim.AdamW([weight]).step()

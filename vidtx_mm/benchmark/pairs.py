@@ -63,7 +63,7 @@ def build_backbone(name: str, **kwargs: Any) -> nn.Module:
 
 
 def build_mmaction(module: str, name: str, **kwargs: Any) -> nn.Module:
-    """Build a backbone class of MMAction2 with its fresh initialisation, as its constructor leaves it."""
+    """Build a backbone class of MMAction2 with its fresh initialization, as its constructor leaves it."""
     return getattr(import_module(f'mmaction.models.backbones.{module}'), name)(**kwargs)
 
 
@@ -163,7 +163,7 @@ PAIRS: dict[str, Pair] = {
     'timesformer_l': _timesformer_mmaction(96),
     'timesformer_transformers': _timesformer_transformers(),
     'vivit_b': _vivit(),
-    'vivit_b_fe': _vivit_alone(attention='factorised_encoder'),
-    'vivit_b_fsa': _vivit_alone(attention='factorised_self_attention', pool='mean'),
-    'vivit_b_fdp': _vivit_alone(attention='factorised_dot_product', pool='mean'),
+    'vivit_b_fe': _vivit_alone(attention='factorized_encoder'),
+    'vivit_b_fsa': _vivit_alone(attention='factorized_self_attention', pool='avg'),
+    'vivit_b_fdp': _vivit_alone(attention='factorized_dot_product', pool='avg'),
 }

@@ -20,7 +20,7 @@ class View(NamedTuple):
 
     @property
     def query(self) -> Grid:
-        """A token off the centre, so that no symmetry hides a mistake."""
+        """A token off the center, so that no symmetry hides a mistake."""
         frames, height, width = self.grid
         return (frames - 1) // 2, min(2, height - 1), min(5, width - 1)
 
@@ -36,7 +36,7 @@ def seen(attend: Attend, grid: Grid, query: Grid) -> Tensor:
     return (gradient[0].abs() > NOTHING).any(-1)
 
 
-def randomise(module: nn.Module) -> None:
+def randomize(module: nn.Module) -> None:
     """Undo initial values that keep a branch without effect; in double precision and for inference."""
     generator = torch.Generator().manual_seed(0)
     for parameter in module.double().eval().parameters():

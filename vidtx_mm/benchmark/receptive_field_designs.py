@@ -11,7 +11,7 @@ from torch import Tensor
 from ..backbones import ImageUniFormer, VideoSwin, VideoTimeSformer, VideoUniFormer, ViViT
 from ..backbones.timesformer_block import SCHEMES
 from ..backbones.uniformer import ATTENTIONS
-from .receptive_field import DIM, Attend, Grid, View, randomise
+from .receptive_field import DIM, Attend, Grid, View, randomize
 
 Views = dict[str, View]
 
@@ -21,7 +21,7 @@ def video_swin() -> Views:
     arch = dict(embed_dims=DIM, depths=(2,), num_heads=(1,))
     stage: Any = VideoSwin(arch=arch, window_size=(2, 4, 4), out_indices=0).layers[0]
     blocks = stage.blocks
-    randomise(blocks)
+    randomize(blocks)
     return {'windows': View(blocks[0].attend), 'shifted windows': View(blocks[1].attend)}
 
 
@@ -32,7 +32,7 @@ def _uniformer_arch(depth: int = 1) -> dict[str, Any]:
 def video_uniformer(attention: str) -> Views:
     """The local relation of stages 1 and 2 and the attentions of stages 3 and 4."""
     model: Any = VideoUniFormer(arch=_uniformer_arch(), attention=attention)
-    randomise(model)
+    randomize(model)
     block, grid = model.blocks3[0], (6, 8, 8)
     local = {'local': View(model.blocks1[0].attn, grid)}
     if attention == 'split':
@@ -43,7 +43,7 @@ def video_uniformer(attention: str) -> Views:
 def image_uniformer() -> Views:
     """The local relation, and the two kinds of blocks of a hybrid stage 3, with windows of 4 x 4 tokens."""
     model: Any = ImageUniFormer(arch=_uniformer_arch(depth=4), stage3='hybrid', window_size=4)
-    randomise(model)
+    randomize(model)
 
     def of_image(attend: Attend) -> View:
         return View(lambda patches: attend(patches[:, 0])[:, None], (1, 8, 8))
@@ -71,16 +71,16 @@ def _without(block: Any, heads: slice) -> View:
 
 
 VIVIT: dict[str, Callable[[Any], Views]] = {
-    'spacetime': lambda model: {'attn': _joint(model.blocks[0].attend)},
-    'factorised_encoder': lambda model: {
+    'joint': lambda model: {'attn': _joint(model.blocks[0].attend)},
+    'factorized_encoder': lambda model: {
         'spatial encoder': _frames(model.blocks[0].attend),
         'temporal encoder': _joint(model.temporal_blocks[0].attend, grid=(4, 1, 1)),  # a token for each frame
     },
-    'factorised_self_attention': lambda model: {
+    'factorized_self_attention': lambda model: {
         'attn': _frames(model.blocks[0].attend),
         'temporal_attn': _frames(model.blocks[0].attend_over_time),
     },
-    'factorised_dot_product': lambda model: {
+    'factorized_dot_product': lambda model: {
         'first half of heads': _without(model.blocks[0], slice(DIM // 2, None)),
         'second half of heads': _without(model.blocks[0], slice(DIM // 2)),
     },
@@ -89,15 +89,15 @@ VIVIT: dict[str, Callable[[Any], Views]] = {
 
 def vivit(attention: str) -> Views:
     arch = dict(embed_dims=DIM, depth=1, num_heads=2)
-    model = ViViT(arch, attention=attention, temporal_depth=1, num_frames=2, img_size=16, pool='mean')
-    randomise(model)
+    model = ViViT(arch, attention=attention, temporal_depth=1, num_frames=2, img_size=16, pool='avg')
+    randomize(model)
     return VIVIT[attention](model)
 
 
 def timesformer(attention: str) -> Views:
     """The attentions by the names of their parameters."""
     block: Any = VideoTimeSformer(arch=dict(embed_dims=DIM, depth=1, num_heads=1), attention=attention).blocks[0]
-    randomise(block)
+    randomize(block)
     cls = torch.ones(1, 1, DIM, dtype=torch.float64)
 
     def last(patches: Tensor) -> Tensor:

@@ -17,12 +17,12 @@ PACKAGES = ('vidtx_mm', 'torch', 'mmengine', 'mmaction2', 'mmcv', 'mmcv-lite', '
 COLUMNS = ('model', 'mode', 'ours', 'reference', 'time ratio', 'ours MiB', 'reference MiB', 'MiB ratio', 'difference')
 
 
-def summarise(
+def summarize(
     name: str, settings: Settings, seconds: dict[str, list[float]], finished: dict[str, Finished], weights: str
 ) -> dict[str, Any]:
     """One row: for each side its seconds (all, median, least, most) and MiB above idle, and how the sides compare.
 
-    Ratios are ours over the reference's. The time ratio is the median of the ratios of neighbouring runs, with the
+    Ratios are ours over the reference's. The time ratio is the median of the ratios of neighboring runs, with the
     least and the most of them; ``difference`` is the largest absolute difference of the outputs, which means
     something only on the same weights and is None otherwise.
     """

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .pairs import Pair
-from .report import summarise
+from .report import summarize
 from .worker import Failed, Finished, Ready, Settings, serve
 
 
@@ -30,7 +30,7 @@ def measure(name: str, pair: Pair, settings: Settings, runs: int, warmup: int) -
         warmup: runs of each side before, not counted (compilation falls in here).
 
     Returns:
-        The row of :func:`vidtx_mm.benchmark.report.summarise`.
+        The row of :func:`vidtx_mm.benchmark.report.summarize`.
 
     Raises:
         MeasurementError: naming the side and its error.
@@ -57,7 +57,7 @@ def measure(name: str, pair: Pair, settings: Settings, runs: int, warmup: int) -
         for role in order:
             sides[role].send('finish')
             finished[role] = _receive(sides[role], name, role, Finished)
-    return summarise(name, settings, seconds, finished, notes['ours'])
+    return summarize(name, settings, seconds, finished, notes['ours'])
 
 
 @contextmanager

@@ -114,7 +114,7 @@ def _serve(connection: Connection, pair: Pair, role: str, settings: Settings, we
 def perturb(model: nn.Module) -> None:
     """Move every parameter and running statistic off its initial value.
 
-    Zero biases, unit scales and zero-initialised branches would hide a wrongly mapped or ignored weight.
+    Zero biases, unit scales and zero-initialized branches would hide a wrongly mapped or ignored weight.
     """
     with torch.no_grad():
         for parameter in model.parameters():

@@ -97,7 +97,7 @@ def pose(rng: Generator, size: int) -> np.ndarray:
     return found - found.min(axis=0) + margin + rng.uniform(size=2) * room
 
 
-def _colour(rng: Generator, saturation: tuple[float, float], value: tuple[float, float]) -> tuple[float, ...]:
+def _color(rng: Generator, saturation: tuple[float, float], value: tuple[float, float]) -> tuple[float, ...]:
     rgb = colorsys.hsv_to_rgb(rng.uniform(), rng.uniform(*saturation), rng.uniform(*value))
     return tuple(255 * part for part in reversed(rgb))
 
@@ -105,7 +105,7 @@ def _colour(rng: Generator, saturation: tuple[float, float], value: tuple[float,
 def _ground(rng: Generator, size: int) -> np.ndarray:
     coarse = rng.uniform(-25, 25, (size // 16, size // 16, 1)).repeat(3, axis=2).astype(np.float32)
     mottle = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
-    return np.clip(_colour(rng, (0, 0.5), (0.1, 0.4)) + mottle, 0, 255).astype(np.uint8)
+    return np.clip(_color(rng, (0, 0.5), (0.1, 0.4)) + mottle, 0, 255).astype(np.uint8)
 
 
 def _pixel(point: np.ndarray) -> tuple[int, int]:
@@ -114,22 +114,22 @@ def _pixel(point: np.ndarray) -> tuple[int, int]:
 
 def _draw_person(points: np.ndarray, rng: Generator) -> Callable[[np.ndarray, bool], None]:
     """Draws a figure on a picture, or its silhouette in ones."""
-    torso, skin = _colour(rng, (0.6, 1), (0.6, 0.9)), (150, 190, 235)
-    colours = {'left': _colour(rng, (0.5, 1), (0.9, 1)), 'right': _colour(rng, (0.5, 1), (0.5, 0.6))}
+    torso, skin = _color(rng, (0.6, 1), (0.6, 0.9)), (150, 190, 235)
+    colors = {'left': _color(rng, (0.5, 1), (0.9, 1)), 'right': _color(rng, (0.5, 1), (0.5, 0.6))}
     shoulders, nose = points[[INDEX['left_shoulder'], INDEX['right_shoulder']]], points[INDEX['nose']]
     unit = np.linalg.norm(shoulders[0] - shoulders[1]) / (2 * HALF_SHOULDERS)  # the figure's height
     thickness = max(2, round(unit * THICKNESS))
 
     def draw(canvas: np.ndarray, silhouette: bool) -> None:
-        def ink(colour: tuple[float, ...]) -> tuple[float, ...]:
-            return (1,) if silhouette else colour
+        def ink(color: tuple[float, ...]) -> tuple[float, ...]:
+            return (1,) if silhouette else color
 
         corners = [f'{side}_{part}' for part, sides in (('shoulder', 'lr'), ('hip', 'rl')) for side in _named(sides)]
         cv2.line(canvas, _pixel(nose), _pixel(shoulders.mean(axis=0)), ink(skin), thickness)
         cv2.fillPoly(canvas, [np.array([_pixel(points[INDEX[name]]) for name in corners])], ink(torso))
         for start, end in BONES:
-            colour = colours.get(start.split('_')[0], torso) if (start, end) in LIMBS else torso
-            cv2.line(canvas, _pixel(points[INDEX[start]]), _pixel(points[INDEX[end]]), ink(colour), thickness)
+            color = colors.get(start.split('_')[0], torso) if (start, end) in LIMBS else torso
+            cv2.line(canvas, _pixel(points[INDEX[start]]), _pixel(points[INDEX[end]]), ink(color), thickness)
         cv2.circle(canvas, _pixel(nose), round(unit * HEAD), ink(skin), -1)
         for eye in ('left_eye', 'right_eye'):
             cv2.circle(canvas, _pixel(points[INDEX[eye]]), max(1, round(unit * 0.014)), ink((40, 30, 30)), -1)
@@ -143,13 +143,13 @@ def _named(sides: str) -> list[str]:
 
 def _draw_ball(size: int, rng: Generator) -> Callable[[np.ndarray, bool], None]:
     radius = round(size * rng.uniform(*BALL_RADIUS))
-    centre = tuple(int(c) for c in rng.integers(radius + 1, size - radius - 1, 2))
-    colour, stripe = _colour(rng, (0.7, 1), (0.8, 1)), _colour(rng, (0, 0.2), (0.9, 1))
+    center = tuple(int(c) for c in rng.integers(radius + 1, size - radius - 1, 2))
+    color, stripe = _color(rng, (0.7, 1), (0.8, 1)), _color(rng, (0, 0.2), (0.9, 1))
 
     def draw(canvas: np.ndarray, silhouette: bool) -> None:
-        cv2.circle(canvas, centre, radius, (1,) if silhouette else colour, -1)
+        cv2.circle(canvas, center, radius, (1,) if silhouette else color, -1)
         if not silhouette:
-            cv2.ellipse(canvas, centre, (radius, max(1, radius // 3)), 20, 0, 360, stripe, max(1, radius // 6))
+            cv2.ellipse(canvas, center, (radius, max(1, radius // 3)), 20, 0, 360, stripe, max(1, radius // 6))
 
     return draw
 

@@ -10,7 +10,7 @@ import mmengine
 import numpy as np
 from matplotlib.figure import Figure
 
-RIGHT, WRONG = '#1b6ca8', '#c1272d'  # blue and red, told apart without colour vision too
+RIGHT, WRONG = '#1b6ca8', '#c1272d'  # blue and red, told apart without color vision too
 GRID: dict[str, Any] = dict(color='#d9d9d9', linewidth=0.6)
 SHEET_ROWS = 8
 
@@ -95,8 +95,8 @@ def draw_confusion(predictions: Predictions, file: Path) -> None:
     axes.imshow(share, cmap='Blues', vmin=0, vmax=1)
     for row, column in np.ndindex(*matrix.shape):
         if matrix[row, column]:
-            colour = 'white' if share[row, column] > 0.5 else 'black'
-            axes.text(column, row, str(matrix[row, column]), ha='center', va='center', color=colour)
+            color = 'white' if share[row, column] > 0.5 else 'black'
+            axes.text(column, row, str(matrix[row, column]), ha='center', va='center', color=color)
     axes.set_xticks(range(count), names, rotation=40, ha='right', rotation_mode='anchor')
     axes.set_yticks(range(count), names)
     axes.set_xticks(np.arange(count + 1) - 0.5, minor=True)
@@ -165,8 +165,8 @@ def draw_predictions(predictions: Predictions, file: Path) -> None:
         for row, clip in enumerate(clips):
             axes = grid[row, column]
             axes.imshow(filmstrip(read_clip(predictions.paths[clip])), interpolation='nearest')
-            text, colour = caption(predictions, clip)
-            axes.text(0, 1.04, text, color=colour, fontsize=11, transform=axes.transAxes, va='bottom')
+            text, color = caption(predictions, clip)
+            axes.text(0, 1.04, text, color=color, fontsize=11, transform=axes.transAxes, va='bottom')
     save(figure, file)
 
 
@@ -178,7 +178,7 @@ def caption(predictions: Predictions, clip: int) -> tuple[str, str]:
     true, predicted = predictions.labels[clip], predictions.predicted[clip]
     probability = f'{predictions.scores[clip, predicted]:.2f}'
     if true == predicted:
-        return f'{predictions.classes[true]}: recognised ({probability})', RIGHT
+        return f'{predictions.classes[true]}: recognized ({probability})', RIGHT
     return f'{predictions.classes[true]}: taken for {predictions.classes[predicted]} ({probability})', WRONG
 
 

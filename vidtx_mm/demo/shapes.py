@@ -126,22 +126,22 @@ def _triangle(dx: np.ndarray, dy: np.ndarray, r: np.ndarray) -> np.ndarray:
 OUTLINES = (_disc, _square, _diamond, _triangle)
 
 
-def _colour(hue: float, saturation: float, value: float) -> np.ndarray:
+def _color(hue: float, saturation: float, value: float) -> np.ndarray:
     return 255 * np.array(colorsys.hsv_to_rgb(hue, saturation, value))
 
 
 def render(path: np.ndarray, size: int, rng: Generator) -> np.ndarray:
     """Draw a path of shape (T, 3), as from `trajectory`, in looks drawn from ``rng``: (T, size, size, 3) uint8 RGB."""
     outline = OUTLINES[rng.integers(len(OUTLINES))]
-    shape_colour = _colour(rng.uniform(), rng.uniform(0, 0.6), rng.uniform(0.85, 1))
-    ground_colour = _colour(rng.uniform(), rng.uniform(0, 0.6), rng.uniform(0.02, 0.2))
+    shape_color = _color(rng.uniform(), rng.uniform(0, 0.6), rng.uniform(0.85, 1))
+    ground_color = _color(rng.uniform(), rng.uniform(0, 0.6), rng.uniform(0.02, 0.2))
     x, y, scale = (path[:, i, None, None] for i in range(3))
-    centres = (np.arange(size) + 0.5) / size
-    dx = (centres[None, None, :] - x + 0.5) % 1.0 - 0.5
-    dy = (centres[None, :, None] - y + 0.5) % 1.0 - 0.5
+    centers = (np.arange(size) + 0.5) / size
+    dx = (centers[None, None, :] - x + 0.5) % 1.0 - 0.5
+    dy = (centers[None, :, None] - y + 0.5) % 1.0 - 0.5
     r = SIZE[0] * (SIZE[1] / SIZE[0]) ** scale
     cover = np.clip(0.5 - size * outline(dx, dy, r), 0, 1)[..., None]
-    return np.rint(ground_colour + cover * (shape_colour - ground_colour)).astype(np.uint8)
+    return np.rint(ground_color + cover * (shape_color - ground_color)).astype(np.uint8)
 
 
 def make_clip(label: int, spec: ShapesSpec, rng: Generator) -> np.ndarray:

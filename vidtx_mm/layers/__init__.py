@@ -7,7 +7,7 @@ from .merging import PatchMerging
 from .mlp import Mlp
 from .partition import HEIGHT, JOINT, SPACE, TIME, WIDTH, Axes, Window, WindowLayout
 from .position import SPACE_MODES, resize_space_table, resize_time_table
-from .sparse import NeighbourhoodAttention, merge_lattices, split_lattices
+from .sparse import NeighborhoodAttention, merge_lattices, split_lattices
 from .tokenizer import CONVS, Tokenizer, check_input, pad_to_multiple
 
 __all__ = [
@@ -23,7 +23,7 @@ __all__ = [
     'DepthwiseConv',
     'DropPath',
     'Mlp',
-    'NeighbourhoodAttention',
+    'NeighborhoodAttention',
     'PatchMerging',
     'PointwiseConv',
     'Tokenizer',

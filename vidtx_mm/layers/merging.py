@@ -9,7 +9,7 @@ from .tokenizer import pad_to_multiple
 class PatchMerging(nn.Module):
     """Halve height and width and double the channels: (B, T, H, W, C) -> (B, T, ceil(H/2), ceil(W/2), 2C).
 
-    The neighbours are concatenated in the order (0, 0), (1, 0), (0, 1), (1, 1) of (row, column), as in the official
+    The neighbors are concatenated in the order (0, 0), (1, 0), (0, 1), (1, 1) of (row, column), as in the official
     Swin (microsoft/Swin-Transformer); mmpretrain's Swin uses another order, so its files differ. Odd sizes are
     zero-padded.
     """
@@ -21,5 +21,5 @@ class PatchMerging(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = pad_to_multiple(x, (2, 2), first_axis=2)
-        neighbours = [x[:, :, row::2, column::2] for column in (0, 1) for row in (0, 1)]
-        return self.reduction(self.norm(torch.cat(neighbours, dim=-1)))
+        neighbors = [x[:, :, row::2, column::2] for column in (0, 1) for row in (0, 1)]
+        return self.reduction(self.norm(torch.cat(neighbors, dim=-1)))

@@ -12,7 +12,7 @@ TIME_MODES: Modes = {'bicubic': dict(mode='linear', align_corners=False), 'neare
 
 def _check_mode(mode: str) -> None:
     if mode not in SPACE_MODES:
-        raise ValueError(f'table_resize={mode!r}: choose one of {sorted(SPACE_MODES)}')
+        raise ValueError(f'pos_interpolation={mode!r}: choose one of {sorted(SPACE_MODES)}')
 
 
 def resize_space_table(table: Tensor, old: tuple[int, int], new: tuple[int, int], mode: str = 'bicubic') -> Tensor:

@@ -1,4 +1,4 @@
-"""Sparse space-time attention: sliding neighbourhoods and strided lattices of the (B, T, H, W, C) token grid."""
+"""Sparse space-time attention: sliding neighborhoods and strided lattices of the (B, T, H, W, C) token grid."""
 
 from collections.abc import Sequence
 from itertools import product
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from .attention import Attention
 
 
-def neighbourhoods(length: int, size: int) -> list[tuple[slice, slice]]:
+def neighborhoods(length: int, size: int) -> list[tuple[slice, slice]]:
     """(queries, keys) along one axis: the ``size`` places around each query, moved inside the axis at its ends.
 
     Queries that see the same keys form one entry. An even ``size`` has one place more after the query than before it.
@@ -24,20 +24,20 @@ def neighbourhoods(length: int, size: int) -> list[tuple[slice, slice]]:
     return entries
 
 
-class NeighbourhoodAttention(Attention):
-    """Each token attends to the half-height by half-width neighbourhood around its place, in all frames.
+class NeighborhoodAttention(Attention):
+    """Each token attends to the half-height by half-width neighborhood around its place, in all frames.
 
-    (B, T, H, W, C) -> the same. Odd sizes are halved upwards. Tokens with a common neighbourhood are computed together,
-    so nothing is masked and no more than the neighbourhood is computed.
+    (B, T, H, W, C) -> the same. Odd sizes are halved upwards. Tokens with a common neighborhood are computed together,
+    so nothing is masked and no more than the neighborhood is computed.
     """
 
     def attend(self, x: Tensor) -> Tensor:
         batch, frames, height, width, dim = x.shape
         q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).movedim(-2, 1).unbind(-2)
         rows = []
-        for row_queries, row_keys in neighbourhoods(height, (height + 1) // 2):
+        for row_queries, row_keys in neighborhoods(height, (height + 1) // 2):
             pieces = []
-            for column_queries, column_keys in neighbourhoods(width, (width + 1) // 2):
+            for column_queries, column_keys in neighborhoods(width, (width + 1) // 2):
                 piece = q[:, :, :, row_queries, column_queries]
                 keys, values = (y[:, :, :, row_keys, column_keys].flatten(2, 4) for y in (k, v))
                 attended = F.scaled_dot_product_attention(piece.flatten(2, 4), keys, values)

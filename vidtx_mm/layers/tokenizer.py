@@ -1,4 +1,4 @@
-"""Tokenisers: tubelets, frame patches and down-samplings are one convolution."""
+"""Tokenizers: tubelets, frame patches and down-samplings are one convolution."""
 
 from collections.abc import Sequence
 

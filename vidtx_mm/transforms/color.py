@@ -1,4 +1,4 @@
-"""Colour augmentation with one draw for all frames of a clip."""
+"""Color augmentation with one draw for all frames of a clip."""
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ _GRAY = np.array([0.2989, 0.587, 0.114], dtype=np.float32)
 
 
 def _scale_saturation_and_shift_hue(frames: np.ndarray, saturation: float, hue: float) -> np.ndarray:
-    """(T, H, W, 3) in [0, 1]; ``hue`` is a fraction of the colour circle."""
+    """(T, H, W, 3) in [0, 1]; ``hue`` is a fraction of the color circle."""
     column = frames.reshape(-1, *frames.shape[2:])
     hsv = cv2.cvtColor(column, cv2.COLOR_RGB2HSV)
     hsv[..., 0] = (hsv[..., 0] + 360 * hue) % 360
@@ -20,18 +20,18 @@ def _scale_saturation_and_shift_hue(frames: np.ndarray, saturation: float, hue: 
 
 @TRANSFORMS.register_module()
 class ClipColorJitter(BaseTransform):
-    """Brightness, saturation, contrast and hue, then perhaps grey; the same draw for all frames.
+    """Brightness, saturation, contrast and hue, then perhaps gray; the same draw for all frames.
 
     In this order: brightness adds a value of at most ``brightness`` (of a range of 1), saturation and contrast multiply
     by a factor within 1 +- the value (contrast about the mean of each frame and channel), hue turns by a fraction of
-    the colour circle; values are cut to the range at the end. MMAction2's ``ColorJitter`` multiplies the brightness,
-    has no probability and no grey, and draws the order once, when it is built.
+    the color circle; values are cut to the range at the end. MMAction2's ``ColorJitter`` multiplies the brightness,
+    has no probability and no gray, and draws the order once, when it is built.
 
     Source: ``dmvr/processors.py::color_default_augm``, used by ViViT's Kinetics configs.
 
     Args:
-        prob: share of the clips whose colours change.
-        gray_prob: share of the clips that turn grey.
+        prob: share of the clips whose colors change.
+        gray_prob: share of the clips that turn gray.
         brightness: largest change, pixel values being 0 to 1.
         saturation: largest change of the factor.
         contrast: largest change of the factor.

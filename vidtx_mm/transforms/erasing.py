@@ -1,4 +1,4 @@
-"""Random erasing with the values of normalised clips."""
+"""Random erasing with the values of normalized clips."""
 
 from collections.abc import Sequence
 
@@ -10,9 +10,9 @@ from vidtx_mm.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class NormalizedErasing(RandomErasing):
-    """Erase one box in all frames, as the published code does *after* normalisation.
+    """Erase one box in all frames, as the published code does *after* normalization.
 
-    The data preprocessor normalises later, so the box is filled with mean + std * z: z = 0 ('const') or standard normal
+    The data preprocessor normalizes later, so the box is filled with mean + std * z: z = 0 ('const') or standard normal
     noise for each pixel, channel and frame ('rand'). An erased clip becomes float32, which holds these values exactly.
     MMAction2's ``RandomErasing`` fills with whole numbers from 0 to 255: it cuts the noise at two standard deviations
     and shifts the constant by up to 0.02 standard deviations.

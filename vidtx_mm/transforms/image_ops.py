@@ -75,7 +75,7 @@ def contrast(img: Image.Image, factor: float) -> Image.Image:
 def contrast_to_white(img: Image.Image, factor: float) -> Image.Image:
     """TensorFlow's 'equivalent of PIL Contrast' blends with white in any image of more than 65,280 pixels.
 
-    It divides the sum of the histogram, that is the number of pixels, by 256 and takes this as the mean grey value
+    It divides the sum of the histogram, that is the number of pixels, by 256 and takes this as the mean gray value
     (``official/legacy/image_classification/augment.py::contrast``).
     """
     return Image.blend(Image.new('RGB', img.size, (255, 255, 255)), img, factor)
@@ -114,7 +114,7 @@ def smooth(img: Image.Image, _: None) -> Image.Image:
 
 
 def cutout(clip: np.ndarray, half: int) -> np.ndarray:
-    """Grey out one square of side 2 * ``half`` around a random centre, the same in all frames."""
+    """Gray out one square of side 2 * ``half`` around a random center, the same in all frames."""
     y, x = (np.random.randint(side) for side in clip.shape[1:3])
     clip = clip.copy()
     clip[:, max(y - half, 0) : y + half, max(x - half, 0) : x + half] = GRAY

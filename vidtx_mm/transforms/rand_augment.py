@@ -41,7 +41,7 @@ class RandAugment(BaseTransform):
     """Apply ``num_ops`` random operations (arXiv 1909.13719), each with one draw for all frames.
 
     - ``policy='increasing'``: timm's 'inc1' operations on a scale of 10; each is drawn with replacement and applied
-      with probability 1/2; translations reach 0.45 of the side, corners are filled with grey, bicubic.
+      with probability 1/2; translations reach 0.45 of the side, corners are filled with gray, bicubic.
       'rand-m7-n4-mstd0.5-inc1' of UniFormer (``slowfast/datasets/rand_augment.py``) is
       ``magnitude=7, num_ops=4, magnitude_std=0.5``.
     - ``policy='imgaug'``: imgaug's operations on a scale of 30, drawn without replacement. ``magnitude=7, num_ops=4``

@@ -40,7 +40,7 @@ def _any_fraction(span: Span, num_clips: int) -> np.ndarray:
     return np.random.uniform(0, span.slack, size=num_clips)
 
 
-def _segment_centres(span: Span, num_clips: int) -> np.ndarray:
+def _segment_centers(span: Span, num_clips: int) -> np.ndarray:
     segment = (span.num_frames - span.length + 1) / num_clips
     if span.num_frames < span.length:
         return np.zeros(num_clips, dtype=int)
@@ -91,7 +91,7 @@ class Protocol:
 
 
 PROTOCOLS = {
-    'video_swin': Protocol(_any_integer, _segment_centres, _exact, _loop),
+    'video_swin': Protocol(_any_integer, _segment_centers, _exact, _loop),
     'uniformer': Protocol(_any_fraction, _both_ends, _spread, _clamp),
     'timesformer': Protocol(_any_fraction, _segment_starts, _spread, _clamp),
     'timesformer_paper': Protocol(_any_fraction, _both_ends, _spread, _clamp),

@@ -12,10 +12,10 @@ from vidtx_mm.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class UniformCrop(BaseTransform):
-    """One centre crop, or three crops along the longer side: left, centre, right (top, centre, bottom).
+    """One center crop, or three crops along the longer side: left, center, right (top, center, bottom).
 
-    The shorter side is cropped in its centre, so that 224 crops of a short side of 256 work; MMAction2's ``ThreeCrop``
-    asserts a crop as large as the short side. Centres are rounded up and the last crop ends at the image's end;
+    The shorter side is cropped in its center, so that 224 crops of a short side of 256 work; MMAction2's ``ThreeCrop``
+    asserts a crop as large as the short side. Centers are rounded up and the last crop ends at the image's end;
     MMAction2's ``CenterCrop`` and ``ThreeCrop`` round down, and the last crop may end one pixel earlier.
 
     Sources: PySlowFast ``slowfast/datasets/transform.py::uniform_crop`` (UniFormer, TimeSformer); Scenic

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from .errors import CheckpointError, listed
 from .report import LoadReport
-from .sources.base import Borrow, Convert, Family, Fresh, Job, Surplus
+from .sources.base import Borrow, Convert, Family, Job, KeepInit, Surplus
 
-Row = TypeVar('Row', Convert, Borrow, Fresh, Surplus)
+Row = TypeVar('Row', Convert, Borrow, KeepInit, Surplus)
 Shapes = Mapping[str, torch.Size]
 
 
@@ -51,14 +51,14 @@ def fit_backbone(wanted: Shapes, job: Job, family: Family, report: LoadReport, m
     fitted: dict[str, Tensor] = {}
     used = set()
     for key, shape in wanted.items():
-        if re.fullmatch(job.fresh, key):
-            report.add(key, 'left at init', f'fresh={job.fresh!r}')
+        if re.fullmatch(job.keep_init, key):
+            report.add(key, 'left at init', f'keep_init={job.keep_init!r}')
             continue
         name = _origin(key, job, family)
         if name is None:
-            fresh = _first(family.fresh, key)
-            if fresh is not None and (job.images or not fresh.images_only):
-                report.add(key, 'left at init', fresh.reason)
+            row = _first(family.keeps_init, key)
+            if row is not None and (job.images or not row.images_only):
+                report.add(key, 'left at init', row.reason)
             else:
                 misfits.missing.append(key)
             continue
@@ -84,8 +84,8 @@ def fit_backbone(wanted: Shapes, job: Job, family: Family, report: LoadReport, m
         if name in used or name in wanted:
             continue
         surplus = _first(family.surplus, name)
-        if re.fullmatch(job.fresh, name):
-            report.add(name, 'dropped', f'fresh={job.fresh!r}')
+        if re.fullmatch(job.keep_init, name):
+            report.add(name, 'dropped', f'keep_init={job.keep_init!r}')
         elif any(re.fullmatch(pattern, name) for pattern in family.derived):
             report.add(name, 'dropped', 'computed by the model')
         elif surplus is not None and (job.images or not surplus.images_only):

@@ -1,7 +1,7 @@
 """Flax and NumPy checkpoints, read without JAX.
 
 Flax writes a pytree by msgpack: nested dicts whose leaves are extension types (flax/serialization.py). Arrays above
-2**30 bytes are cut into chunks. Only the parameters are decoded; an optimiser's momentum stays packed.
+2**30 bytes are cut into chunks. Only the parameters are decoded; an optimizer's momentum stays packed.
 """
 
 from collections.abc import Mapping

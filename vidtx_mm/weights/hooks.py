@@ -42,7 +42,7 @@ class WeightInflationHook(Hook):
         self.options = Options.parse(options)
 
     def before_run(self, runner: Runner) -> None:
-        """Have ``load_from_any_source`` read the checkpoint, when Runner loads it after initialising the weights."""
+        """Have ``load_from_any_source`` read the checkpoint, when Runner loads it after initializing the weights."""
         path = runner._load_from
         if path is not None and not runner._resume and not str(path).startswith(SCHEME):
             runner._load_from = SCHEME + str(path)

@@ -7,17 +7,17 @@ from torch import Tensor
 
 from ..layers.position import SPACE_MODES, resize_space_table, resize_time_table
 
-KERNEL_RULES = ('mean', 'centre')
+KERNEL_RULES = ('mean', 'center')
 RANDOM = 'random'  # of tubelet kernels only: not inflated, but as the model drew them
 # Of position tables only: nearest along the rows of the flattened grid, as the official TimeSformer reads image ViTs.
-FLAT_NEAREST = 'flat-nearest'
-TABLE_RESIZES = (*SPACE_MODES, FLAT_NEAREST)
+FLAT_NEAREST = 'flat_nearest'
+POS_INTERPOLATIONS = (*SPACE_MODES, FLAT_NEAREST)
 
 
 def inflate_kernel(kernel: Tensor, frames: int, rule: str) -> Tensor:
     """(out, in, h, w) to (out, in, frames, h, w).
 
-    'mean' gives every frame 1/frames of the kernel (I3D, arXiv 1705.07750); 'centre' gives frame frames // 2 all of it
+    'mean' gives every frame 1/frames of the kernel (I3D, arXiv 1705.07750); 'center' gives frame frames // 2 all of it
     and the others zero. Both answer a still clip, away from temporal padding, like the image kernel.
     """
     if rule not in KERNEL_RULES:

@@ -14,9 +14,9 @@ from .runtime import publish, read
 
 @WEIGHT_INITIALIZERS.register_module()
 class FromPretrained:
-    """Initialise a backbone, or a model with a ``.backbone``, from a checkpoint of any known source.
+    """Initialize a backbone, or a model with a ``.backbone``, from a checkpoint of any known source.
 
-    The modules whose parameters all come from the file are marked as initialised, because MMEngine would run their own
+    The modules whose parameters all come from the file are marked as initialized, because MMEngine would run their own
     ``init_cfg`` after that of the module above them.
 
     Args:

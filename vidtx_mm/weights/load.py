@@ -27,25 +27,26 @@ def load_pretrained(
     inflate: str | None = None,
     head: str = 'auto',
     class_order: str = 'auto',
-    table_resize: str = 'bicubic',
-    fresh: str = '',
+    pos_interpolation: str = 'bicubic',
+    keep_init: str = '',
 ) -> LoadReport:
     """Load a checkpoint of any known source into a backbone, or into a model that has one as ``.backbone``.
 
     Args:
         path_or_dict: a file, a web address, or a checkpoint in memory (see :func:`.formats.open_checkpoint`).
-        source: a name of ``SOURCES``, 'own' for the model's own keys, or 'auto' to recognise it by keys and shapes.
-        inflate: how image kernels become video kernels, 'mean' or 'centre' (see :func:`.inflate.inflate_kernel`); None
+        source: a name of ``SOURCES``, 'own' for the model's own keys, or 'auto' to recognize it by keys and shapes.
+        inflate: how image kernels become video kernels, 'mean' or 'center' (see :func:`.inflate.inflate_kernel`); None
             takes the rule with which the family's published models were made. 'random', for ViViT's tubelets, leaves
             them as the model drew them.
         head: 'auto' loads the classifier if the class counts agree and leaves it at init otherwise; an image model's
             classifier is not taken for a video model. 'keep' must load all of it, 'drop' none.
         class_order: the order of the file's classes: a name of ``labels.ORDERS``, from which the classifier is brought
             to that of MMAction2's lists; 'as_is' keeps the file's order; 'auto' knows what the source publishes.
-        table_resize: 'bicubic' or 'nearest', for position and bias tables of another size in space; 'flat-nearest', for
-            position tables, is the rule of the official TimeSformer's loader, which mixes up rows and columns.
-        fresh: pattern (a regular expression, of whole names) of the backbone's parameters that stay at init, whatever
-            the file holds.
+        pos_interpolation: 'bicubic' or 'nearest', for position embeddings and bias tables of another size in space;
+            'flat_nearest', for position embeddings, is the rule of the official TimeSformer's loader, which mixes up
+            rows and columns.
+        keep_init: regular expression for whole names of backbone parameters that stay at init, whatever the file
+            holds.
 
     Returns:
         The report of what was done with every tensor.
@@ -53,7 +54,7 @@ def load_pretrained(
     Raises:
         CheckpointError: if anything is unknown, missing or of another shape; the model is then unchanged.
     """
-    options = Options(source, inflate, head, class_order, table_resize, fresh)
+    options = Options(source, inflate, head, class_order, pos_interpolation, keep_init)
     state_dict, report = adapt(open_checkpoint(path_or_dict), model, options)
     model = unwrapped(model)
     model.load_state_dict({**model.state_dict(), **state_dict})
@@ -79,11 +80,13 @@ def adapt(opened: Opened, model: nn.Module, options: Options | None = None) -> t
     prefix = '' if bare else PREFIX
     body, head = split({(PREFIX if bare else '') + key: value.shape for key, value in model.state_dict().items()})
     try:
-        if options.fresh and not any(re.fullmatch(options.fresh, key) for key in body):
-            raise CheckpointError(f'fresh={options.fresh!r} is the whole name of no parameter; they are {listed(body)}')
+        if options.keep_init and not any(re.fullmatch(options.keep_init, key) for key in body):
+            raise CheckpointError(
+                f'keep_init={options.keep_init!r} is the whole name of no parameter; they are {listed(body)}'
+            )
         found = choose_source(opened, body, head, backbone, options)
         _check_family(found, family, backbone)
-        _check_attributes(found, opened.tensors, backbone, options.fresh)
+        _check_attributes(found, opened.tensors, backbone, options.keep_init)
         file = canonical(opened.tensors, found)
     except CheckpointError as error:
         raise CheckpointError(f'{opened.name} into {type(backbone).__name__}: {error}') from error
@@ -92,7 +95,9 @@ def adapt(opened: Opened, model: nn.Module, options: Options | None = None) -> t
     file_body, file_head = split(file.tensors)
     file_head, remark = in_order(file_head, found, options.class_order)
     images = found.ndim < getattr(backbone, 'ndim', 3)
-    job = Job(file_body, backbone, options.inflate or family.inflate, options.table_resize, images, options.fresh)
+    job = Job(
+        file_body, backbone, options.inflate or family.inflate, options.pos_interpolation, images, options.keep_init
+    )
     misfits = Misfits()
     state_dict = {prefix + key: tensor for key, tensor in fit_backbone(body, job, family, report, misfits).items()}
     body_entries, report.entries = _named(report.entries, file.renamed, PREFIX, prefix), []
@@ -148,7 +153,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def choose_source(opened: Opened, wanted: Shapes, head: Shapes, backbone: nn.Module, options: Options) -> Source:
-    """The source that the options name, or the one recognised; the model's own keys and shapes are recognised first.
+    """The source that the options name, or the one recognized; the model's own keys and shapes are recognized first.
 
     Args:
         wanted: the backbone's state dict; ``head``: that of the rest of the model.
@@ -201,9 +206,9 @@ def _check_family(source: Source, family: Family, backbone: nn.Module) -> None:
         )
 
 
-def _check_attributes(source: Source, tensors: Mapping[str, Tensor], backbone: nn.Module, fresh: str) -> None:
+def _check_attributes(source: Source, tensors: Mapping[str, Tensor], backbone: nn.Module, keep_init: str) -> None:
     told = source.tells(tensors) if source.tells else {}
-    told = {name: value for name, value in told.items() if not re.fullmatch(fresh, name)}
+    told = {name: value for name, value in told.items() if not re.fullmatch(keep_init, name)}
     wrong = {name: value for name, value in told.items() if getattr(backbone, name) != value}
     if wrong:
         raise CheckpointError(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from .errors import listed
-from .inflate import KERNEL_RULES, RANDOM, TABLE_RESIZES
+from .inflate import KERNEL_RULES, POS_INTERPOLATIONS, RANDOM
 from .labels import CLASS_ORDERS
 from .sources import OWN, SOURCES
 
@@ -20,8 +20,8 @@ class Options:
     inflate: str | None = None
     head: str = 'auto'
     class_order: str = 'auto'
-    table_resize: str = 'bicubic'
-    fresh: str = ''
+    pos_interpolation: str = 'bicubic'
+    keep_init: str = ''
 
     def __post_init__(self) -> None:
         valid: dict[str, tuple[str | None, ...]] = {
@@ -29,7 +29,7 @@ class Options:
             'inflate': (None, *KERNEL_RULES, RANDOM),
             'head': HEADS,
             'class_order': CLASS_ORDERS,
-            'table_resize': TABLE_RESIZES,
+            'pos_interpolation': POS_INTERPOLATIONS,
         }
         for name, values in valid.items():
             if getattr(self, name) not in values:

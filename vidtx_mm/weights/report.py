@@ -30,7 +30,7 @@ class LoadReport:
     Attributes:
         checkpoint: the file.
         container: the key in it under which the weights lay, or 'raw'.
-        source: the published form it was recognised as.
+        source: the published form it was recognized as.
         model: the class that was loaded.
         entries: one per tensor of the model and per tensor dropped from the file.
         notes: remarks for the user.

@@ -1,4 +1,4 @@
-"""The published checkpoint forms, one file per family, and how a file's form is recognised.
+"""The published checkpoint forms, one file per family, and how a file's form is recognized.
 
 A new family is a module with ``SOURCES`` (its key maps) and ``FAMILY`` (its rules), listed in ``_MODULES``.
 """
@@ -26,13 +26,13 @@ def detect(tensors: Mapping[str, Tensor]) -> Source:
     Raises:
         CheckpointError: if none or several fit, or the one that fits cannot be loaded (with the reason).
     """
-    found = [source for source in SOURCES.values() if source.recognises(tensors)]
+    found = [source for source in SOURCES.values() if source.recognizes(tensors)]
     if len(found) > 1:
         raise CheckpointError(f'its keys fit several sources: say which by source= ({listed(s.name for s in found)})')
     if found:
         return found[0]
     for relative in RELATIVES:
-        if relative.recognises(tensors):
+        if relative.recognizes(tensors):
             raise CheckpointError(f'this looks like {relative.title}, which cannot be loaded: {relative.refusal}')
     raise CheckpointError(
         f'its keys ({listed(tensors, 4)}) are of no known source: if it is one of {listed(SOURCES, 20)} under a prefix '

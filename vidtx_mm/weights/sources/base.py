@@ -42,10 +42,10 @@ class Source:
         families: the backbones whose weights it holds.
         ndim: 2 if it holds an image model, 3 for a video model.
         marks: patterns of keys, each with its tensor's number of axes, that a file of this source has; a file is
-            recognised if each matches a key as a whole.
+            recognized if each matches a key as a whole.
         absent: patterns that no key of this source matches.
         renames: the key map; the first row that matches counts, a key that none matches is an error.
-        refusal: why such a file, though recognised, cannot be loaded, and what to use instead.
+        refusal: why such a file, though recognized, cannot be loaded, and what to use instead.
         class_orders: number of classes -> the order (of ``labels.ORDERS``) in which its classifiers list them.
         order_doubts: number of classes -> what is unknown about the order, for the report.
         tells: from a file's tensors, the attributes of the backbone that they demand but that their keys and shapes
@@ -64,7 +64,7 @@ class Source:
     order_doubts: Mapping[int, str] = field(default_factory=dict)
     tells: Callable[[Mapping[str, Tensor]], dict[str, Any]] | None = None
 
-    def recognises(self, tensors: Mapping[str, Tensor]) -> bool:
+    def recognizes(self, tensors: Mapping[str, Tensor]) -> bool:
         return all(
             any(tensor.ndim == ndim and re.fullmatch(pattern, key) for key, tensor in tensors.items())
             for pattern, ndim in self.marks.items()
@@ -123,15 +123,15 @@ class Job:
 
     Attributes:
         images: the checkpoint is an image model's, the backbone is for video.
-        fresh: pattern of the backbone's keys that stay at init, whatever the file holds.
+        keep_init: pattern of the backbone's keys that stay at init, whatever the file holds.
     """
 
     tensors: Mapping[str, Tensor]
     backbone: Any
     inflate: str
-    table_resize: str
+    pos_interpolation: str
     images: bool
-    fresh: str
+    keep_init: str
 
 
 class Converted(NamedTuple):
@@ -167,8 +167,8 @@ class Borrow:
 
 
 @dataclass(frozen=True)
-class Fresh:
-    """A key of the model that a checkpoint may lack; it stays at its initialisation."""
+class KeepInit:
+    """A key of the model that a checkpoint may lack; it stays at its initialization."""
 
     pattern: str
     reason: str
@@ -201,7 +201,7 @@ class Family:
     derived: tuple[str, ...] = ()
     converts: tuple[Convert, ...] = ()
     borrows: tuple[Borrow, ...] = ()
-    fresh: tuple[Fresh, ...] = ()
+    keeps_init: tuple[KeepInit, ...] = ()
     surplus: tuple[Surplus, ...] = ()
     remarks: Callable[[Source, Canonical, Any], list[str]] | None = None
     advice: Mapping[str, str] = field(default_factory=dict)

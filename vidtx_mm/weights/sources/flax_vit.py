@@ -88,7 +88,7 @@ def flax_attributes(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     if tensors['embedding/kernel'].ndim < 5:
         return told
     if any(key.startswith('SpatialTransformer/') for key in tensors):
-        return told | dict(attention='factorised_encoder', temporal_depth=_blocks(tensors, 'TemporalTransformer'))
+        return told | dict(attention='factorized_encoder', temporal_depth=_blocks(tensors, 'TemporalTransformer'))
     if any('/LayerNorm_time/' in key for key in tensors):
-        return told | dict(attention='factorised_self_attention')
-    return told | (dict(attention='spacetime') if 'cls' in tensors else {})  # models 1 and 4 are alike but for the cls
+        return told | dict(attention='factorized_self_attention')
+    return told | (dict(attention='joint') if 'cls' in tensors else {})  # models 1 and 4 are alike but for the cls

@@ -1,4 +1,4 @@
-"""Checkpoints that look like ours but cannot be loaded: recognised, so that the error can say why."""
+"""Checkpoints that look like ours but cannot be loaded: recognized, so that the error can say why."""
 
 from .base import Source
 
@@ -11,7 +11,7 @@ RELATIVES = (
         families=('video_swin',),
         ndim=2,
         marks={r'(backbone\.)?stages\.0\.blocks\.0\.attn\.w_msa\.relative_position_bias_table': 2},
-        refusal=f'its patch merging takes the four neighbours in another channel order; {_SWIN}',
+        refusal=f'its patch merging takes the four neighbors in another channel order; {_SWIN}',
     ),
     Source(
         name='huggingface_swin',

@@ -34,7 +34,7 @@ def inflate_conv(key: str, tensor: Tensor, shape: torch.Size, job: Job) -> Conve
 
 def resize_frames(table: Tensor, frames: int, job: Job) -> tuple[Tensor, str]:
     """A (1, T, C) table for another number of frames, and by what rule: time knows 'linear' and 'nearest' only."""
-    mode = job.table_resize if job.table_resize in TIME_MODES else 'nearest'
+    mode = job.pos_interpolation if job.pos_interpolation in TIME_MODES else 'nearest'
     return resize_time_table(table, frames, mode), TIME_MODES[mode]['mode']
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from ...layers.position import resize_space_table, resize_time_table
 from ..errors import CheckpointError
 from ..inflate import FLAT_NEAREST
-from .base import Borrow, Canonical, Convert, Converted, Family, Fresh, Job, Rename, Source, Surplus
+from .base import Borrow, Canonical, Convert, Converted, Family, Job, KeepInit, Rename, Source, Surplus
 from .rules import bgr_note, other_statistics, resize_frames, square_table_note
 
 MMACTION_MEAN_STD = 127.5
@@ -161,12 +161,12 @@ def _space_table(key: str, table: Tensor, shape: torch.Size, job: Job) -> Conver
     cls, cells = table[:, :1], table[:, 1:]
     count, grid = cells.shape[1], job.backbone.grid
     side = math.isqrt(count)
-    if job.table_resize == FLAT_NEAREST:
+    if job.pos_interpolation == FLAT_NEAREST:
         cells = resize_time_table(cells, shape[1] - 1, 'nearest')
         how = f'{count} -> {shape[1] - 1} patches, nearest along the flattened grid'
     elif side**2 == count:
-        cells = resize_space_table(cells, (side, side), grid, job.table_resize)
-        how = f'{(side, side)} -> {grid} patches, {job.table_resize}'
+        cells = resize_space_table(cells, (side, side), grid, job.pos_interpolation)
+        how = f'{(side, side)} -> {grid} patches, {job.pos_interpolation}'
     else:
         raise CheckpointError(
             f'{count} patches are no square, so the grid of the file is unknown: set img_size to what the file was '
@@ -183,7 +183,7 @@ def _time_table(key: str, table: Tensor, shape: torch.Size, job: Job) -> Convert
 
 
 def _remarks(source: Source, file: Canonical, model: Any) -> list[str]:
-    return [*_channel_order(source, file, model), *_normalisation(source, model), *_grid(source, file, model)]
+    return [*_channel_order(source, file, model), *_normalization(source, model), *_grid(source, file, model)]
 
 
 def _channel_order(source: Source, file: Canonical, model: Any) -> list[str]:
@@ -191,7 +191,7 @@ def _channel_order(source: Source, file: Canonical, model: Any) -> list[str]:
     return bgr_note(file, model) if official or source.name == 'huggingface_timesformer' else []
 
 
-def _normalisation(source: Source, model: Any) -> list[str]:
+def _normalization(source: Source, model: Any) -> list[str]:
     """A note on MMAction2's models, which were trained with another mean and std than the official ones."""
     others = other_statistics(model, MMACTION_MEAN_STD)
     if not others or not source.name.startswith('mmaction_timesformer'):
@@ -215,10 +215,10 @@ FAMILY = Family(
     inflate='mean',
     converts=(Convert('pos_embed', _space_table), Convert('time_embed', _time_table)),
     borrows=(Borrow(rf'{_ADDED}((?:attn|norm1)\..+)', r'blocks.\1.\2', 'starts from the spatial attention'),),
-    fresh=(
-        Fresh(rf'{_ADDED}fc\..+', 'zero: the added attention starts without effect'),
-        Fresh('time_embed', 'the image model has no frames'),
-        Fresh(r'norm\d+\..+', 'published files have the norm of the last block only', images_only=False),
+    keeps_init=(
+        KeepInit(rf'{_ADDED}fc\..+', 'zero: the added attention starts without effect'),
+        KeepInit('time_embed', 'the image model has no frames'),
+        KeepInit(r'norm\d+\..+', 'published files have the norm of the last block only', images_only=False),
     ),
     surplus=(Surplus(r'norm\d*\..+', 'of a block that is not in out_indices'),),
     remarks=_remarks,

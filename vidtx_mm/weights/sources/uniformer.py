@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from .base import Canonical, Convert, Family, Fresh, Rename, Source, Surplus
+from .base import Canonical, Convert, Family, KeepInit, Rename, Source, Surplus
 from .rules import SSV_CLASSES, bgr_note, inflate_conv
 
 LOCAL, GLOBAL = r'blocks1\.0\.attn\.weight', r'blocks3\.0\.attn\.qkv\.weight'
@@ -16,7 +16,7 @@ _HEAD = Rename(r'(?:cls_head\.fc_cls|head)\.(weight|bias)', r'cls_head.fc_cls.\1
 _CLASS_TOKEN_HEAD = Rename(r'head_cls\.(weight|bias)', r'cls_head.fc_token.\1')
 _TOKEN_LABELS = Rename(
     r'aux_head\..+',
-    reason='the head of token labelling, which the published ImageNet accuracies of these files include',
+    reason='the head of token labeling, which the published ImageNet accuracies of these files include',
 )
 _OFFICIAL = (_TOKEN_LABELS, _CLASS_TOKEN_HEAD, _HEAD, _BODY)
 
@@ -78,16 +78,16 @@ def _head_dim(source: Source, file: Canonical, head_dim: int) -> list[str]:
     """A note where the weights, which are the same for any head_dim, may have been made for another one."""
     if source not in SOURCES:
         return []
-    labelled = any(key.startswith('aux_head.') for key in file.dropped)
+    labeled = any(key.startswith('aux_head.') for key in file.dropped)
     large = 'backbone.blocks3.0.gamma_1' in file.tensors
     conv_stem = 'backbone.patch_embed2.proj.0.weight' in file.tensors
     doubt = f'the file does not show its head_dim, and the model has {head_dim}: '
     if 'backbone.cls_token' in file.tensors:
         return []  # the light models differ in width, so that arch settles it
-    if labelled and large:
+    if labeled and large:
         return [f'{doubt}the published code of L has 64, at 384 x 384 its authors say 32; set it by {ARCH}']
-    if labelled or conv_stem:
-        which = 'token-labelling files' if labelled else 'S+ files'
+    if labeled or conv_stem:
+        which = 'token-labeling files' if labeled else 'S+ files'
         return [f'{doubt}published {which} have 32, or 64 where the name says so; set it by {ARCH}']
     return [] if head_dim == 64 else [f'{doubt}published files of this form have 64; set it by {ARCH}']
 
@@ -100,10 +100,10 @@ FAMILY = Family(
         Convert(r'blocks[12]\.\d+\.(pos_embed|attn|conv1|conv2|mlp\.fc1|mlp\.fc2)\.weight', inflate_conv),
         Convert(r'blocks[34]\.\d+\.pos_embed\.weight', inflate_conv),
     ),
-    fresh=(
-        Fresh(r'norm\d\..+', 'ImageNet files have no norms of single stages', images_only=False),
-        Fresh(r'blocks\d\.\d+\.gamma_\d', 'image models of this size have no layer scale'),
-        Fresh(r'blocks[34]\.\d+\.t_(norm|attn)\..+', 'the file has no attention over time', images_only=False),
+    keeps_init=(
+        KeepInit(r'norm\d\..+', 'ImageNet files have no norms of single stages', images_only=False),
+        KeepInit(r'blocks\d\.\d+\.gamma_\d', 'image models of this size have no layer scale'),
+        KeepInit(r'blocks[34]\.\d+\.t_(norm|attn)\..+', 'the file has no attention over time', images_only=False),
     ),
     surplus=(
         Surplus(r'norm_cls\..+|cls_head\.fc_token\..+', 'of the classifier of the class token, used in training alone'),

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..errors import CheckpointError
 from ..inflate import inflate_bias_table, resize_bias_table
-from .base import Convert, Converted, Family, Fresh, Job, Rename, Source, Surplus
+from .base import Convert, Converted, Family, Job, KeepInit, Rename, Source, Surplus
 from .rules import inflate_conv
 
 _TABLE = r'layers\.0\.blocks\.0\.attn\.relative_position_bias_table'
@@ -104,13 +104,13 @@ def _bias_table(key: str, table: Tensor, shape: torch.Size, job: Job) -> Convert
         raise CheckpointError(f'{table.shape[1]} heads in the file, {shape[1]} in the model (arch)')
     target = _window_of_model(key, job)
     window = _window_of_file(key, table, target, job)
-    resized = f'{job.table_resize} in space' if window[1:] != target[1:] else ''
+    resized = f'{job.pos_interpolation} in space' if window[1:] != target[1:] else ''
     if window[0] == 1 and target[0] > 1:
         how = [f'window {window[1:]} -> {target}', resized, f'repeated for {2 * target[0] - 1} offsets in time']
-        new = inflate_bias_table(table, window[1:], target, job.table_resize)
+        new = inflate_bias_table(table, window[1:], target, job.pos_interpolation)
         return Converted(new, 'inflated', ', '.join(filter(None, how)))
     how = [f'window {window} -> {target}', resized, 'linear in time' if window[0] != target[0] else '']
-    new = resize_bias_table(table, window, target, job.table_resize)
+    new = resize_bias_table(table, window, target, job.pos_interpolation)
     return Converted(new, 'resized', ', '.join(filter(None, how)))
 
 
@@ -122,9 +122,9 @@ FAMILY = Family(
         Convert(r'patch_embed\.proj\.weight', inflate_conv),
         Convert(r'.*\.relative_position_bias_table', _bias_table),
     ),
-    fresh=(
-        Fresh(r'norm\d\..*', 'published files have the norm of the last stage only', images_only=False),
-        Fresh(r'temporal\..*|layers\..*\.temporal_(attn|norm|scale).*', 'the 2-D model has no attention over time'),
+    keeps_init=(
+        KeepInit(r'norm\d\..*', 'published files have the norm of the last stage only', images_only=False),
+        KeepInit(r'temporal\..*|layers\..*\.temporal_(attn|norm|scale).*', 'the 2-D model has no attention over time'),
     ),
     surplus=(Surplus(r'norm\d?\..*', 'of a stage that is not in out_indices'),),
 )

@@ -1,6 +1,6 @@
 """ViViT: scenic's flax files, transformers' files, and the image ViTs in JAX that it starts from.
 
-Image ViTs in PyTorch are recognised as for TimeSformer (``timesformer.py``).
+Image ViTs in PyTorch are recognized as for TimeSformer (``timesformer.py``).
 """
 
 import math
@@ -13,11 +13,11 @@ from torch import Tensor
 from ...layers.position import resize_space_table
 from ..errors import CheckpointError
 from ..inflate import RANDOM
-from .base import OWN, Borrow, Canonical, Convert, Converted, Family, Fresh, Job, Rename, Source, Surplus
+from .base import OWN, Borrow, Canonical, Convert, Converted, Family, Job, KeepInit, Rename, Source, Surplus
 from .flax_vit import FLAX, QUERY, flax_attributes
 from .rules import inflate_conv, other_statistics, resize_frames, square_table_note
 
-PIXEL_CENTRE = 127.5
+PIXEL_CENTER = 127.5
 _DOUBTS = {
     classes: f'the class order of the published ViViT files of {classes} classes is not documented: the rows were left '
     'as they are; check them against your labels before testing'
@@ -49,7 +49,7 @@ def _huggingface() -> tuple[Rename, ...]:
 
 
 def _huggingface_attributes(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    return dict(attention='spacetime')
+    return dict(attention='joint')
 
 
 SOURCES = (
@@ -102,12 +102,12 @@ def _table(key: str, table: Tensor, shape: torch.Size, job: Job) -> Converted:
         raise CheckpointError(f'{table.shape[2]} channels in the file, {shape[2]} in the model (arch)')
     prefix = int('cls_token' in job.tensors)
     if not job.images and prefix != backbone.prefix:
-        raise CheckpointError("only one of file and model has a class token: set pool ('mean' has none)")
+        raise CheckpointError("only one of file and model has a class token: set pool ('avg' has none)")
     frames, *grid = _grid_of_file(table.shape[1] - prefix, job)
     wanted, target = backbone.table_grid[0], tuple(backbone.table_grid[1:])
     cells = table[:, prefix:].unflatten(1, (frames, -1))[0]
-    cells = resize_space_table(cells, (grid[0], grid[1]), target, job.table_resize)
-    how = [f'{(frames, *grid)} -> {backbone.table_grid} tokens', job.table_resize if tuple(grid) != target else '']
+    cells = resize_space_table(cells, (grid[0], grid[1]), target, job.pos_interpolation)
+    how = [f'{(frames, *grid)} -> {backbone.table_grid} tokens', job.pos_interpolation if tuple(grid) != target else '']
     if job.images:
         cells = cells.repeat(wanted, 1, 1)
         how.append(f'repeated for {wanted} tubelets' if wanted > 1 else '')
@@ -124,7 +124,7 @@ def _table(key: str, table: Tensor, shape: torch.Size, job: Job) -> Converted:
 def _grid_of_file(cells: int, job: Job) -> tuple[int, int, int]:
     """The (t, h, w) of a table without class token: square in space, or as in the model; of an image, one frame."""
     frames, height, width = job.backbone.table_grid
-    single = job.images or job.backbone.attention == 'factorised_encoder'
+    single = job.images or job.backbone.attention == 'factorized_encoder'
     count = 1 if single else frames
     side = math.isqrt(cells // count)
     candidates = {(count, side, side), (1 if single else cells // (height * width), height, width)}
@@ -163,22 +163,22 @@ def _attention(source: Source, backbone: Any) -> list[str]:
     """A note where the same weights serve two kinds of attention."""
     if source.name != 'scenic_vivit' or backbone.prefix:
         return []
-    if backbone.attention == 'factorised_self_attention':
+    if backbone.attention == 'factorized_self_attention':
         return [
-            f'the file does not show its attention_order, and the model has {backbone.attention_order!r}: the default '
-            "of scenic is 'time_space', of the paper 'space_time'; take the one of its config"
+            f'the file does not show its order, and the model has {backbone.order!r}: the default '
+            "of scenic is 'time_first', of the paper 'space_first'; take the one of its config"
         ]
-    if backbone.attention == 'factorised_encoder':
+    if backbone.attention == 'factorized_encoder':
         return []
     return [
-        "the file does not show which attention it is of, 'spacetime' without class token or 'factorised_dot_product', "
+        "the file does not show which attention it is of, 'joint' without class token or 'factorized_dot_product', "
         f'and the model has {backbone.attention!r}: take the one of its config'
     ]
 
 
 def _pixel_range(source: Source, model: Any) -> list[str]:
     """A note where the preprocessor does not give the pixels / 127.5 - 1 that published weights were trained on."""
-    others = other_statistics(model, PIXEL_CENTRE)
+    others = other_statistics(model, PIXEL_CENTER)
     if not others or source not in SOURCES or source.ndim == 2:
         return []
     return [
@@ -188,7 +188,7 @@ def _pixel_range(source: Source, model: Any) -> list[str]:
 
 FAMILY = Family(
     name='vivit',
-    inflate='centre',
+    inflate='center',
     converts=(
         Convert(r'patch_embed\.proj\.weight', _kernel),
         Convert('pos_embed', _table),
@@ -198,11 +198,11 @@ FAMILY = Family(
         Borrow(r'blocks\.(\d+)\.temporal_attn\.(qkv\..+)', r'blocks.\1.attn.\2', 'starts from the spatial attention'),
         Borrow(r'blocks\.(\d+)\.temporal_norm1\.(.+)', r'blocks.\1.norm1.\2', 'starts from the spatial attention'),
     ),
-    fresh=(
-        Fresh(r'blocks\.\d+\.temporal_attn\.proj\..+', 'zero: attention over time starts without effect'),
-        Fresh(r'temporal_(cls_token|pos_embed|norm\..+|blocks\..+)', 'the image model has no temporal encoder'),
-        Fresh('cls_token', 'the image model has none'),
-        Fresh(r'norm\d+\..+', "published files have the encoders' last norms only", images_only=False),
+    keeps_init=(
+        KeepInit(r'blocks\.\d+\.temporal_attn\.proj\..+', 'zero: attention over time starts without effect'),
+        KeepInit(r'temporal_(cls_token|pos_embed|norm\..+|blocks\..+)', 'the image model has no temporal encoder'),
+        KeepInit('cls_token', 'the image model has none'),
+        KeepInit(r'norm\d+\..+', "published files have the encoders' last norms only", images_only=False),
     ),
     surplus=(
         Surplus('cls_token', 'the model has none', images_only=True),
@@ -210,8 +210,8 @@ FAMILY = Family(
     ),
     remarks=_remarks,
     advice={
-        r'blocks\.\d+\.temporal_.+': "Attention over time in every block is attention='factorised_self_attention'",
-        r'temporal_.+': "A temporal encoder is attention='factorised_encoder' with temporal_depth blocks",
-        'cls_token': "A model without class token has pool='mean', one with it pool='cls'",
+        r'blocks\.\d+\.temporal_.+': "Attention over time in every block is attention='factorized_self_attention'",
+        r'temporal_.+': "A temporal encoder is attention='factorized_encoder' with temporal_depth blocks",
+        'cls_token': "A model without class token has pool='avg', one with it pool='cls'",
     },
 )
