@@ -73,16 +73,16 @@ $(DENSE_STAMP): $(STAMP) constraints-dense.txt tools/install_mmcv.py
 lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy vidtx_mm/layers vidtx_mm/weights
+	$(BIN)/mypy
 
 test: test-recognition test-dense
 
 # One thread per process: the processes, not torch's threads, share the cores.
 test-recognition: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --ignore tests/dense
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --durations=15 --ignore tests/dense
 
 test-dense: setup-dense
-	OMP_NUM_THREADS=1 $(DENSE)/bin/python -m pytest -n $(JOBS) --dist loadfile tests/dense
+	OMP_NUM_THREADS=1 $(DENSE)/bin/python -m pytest -n $(JOBS) --dist loadfile --durations=15 tests/dense
 
 demo: setup
 	$(BIN)/python tools/demo.py

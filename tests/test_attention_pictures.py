@@ -1,13 +1,12 @@
-"""The pictures of the attention designs show what the papers say and the modules do."""
+"""The receptive fields of docs/attention_schemes.md are those of the papers."""
 
 from collections.abc import Callable
 from itertools import product
 
 import pytest
-
-from vidtx_mm.benchmark.attention_pictures import draw
-from vidtx_mm.benchmark.receptive_field import Grid, seen
-from vidtx_mm.benchmark.receptive_field_designs import DESIGNS
+from attention_designs import DESIGNS
+from attention_pictures import draw
+from receptive_field import Grid, seen
 
 Sees = Callable[[Grid, Grid, Grid], bool]  # whether a query sees a key in a grid of T x H x W
 
@@ -60,8 +59,8 @@ PAPERS: dict[str, dict[str, Sees]] = {
 
 
 @pytest.mark.parametrize('design', DESIGNS)
-def test_what_a_query_sees(design):
-    """In the order of the rows: the tokens that the paper names, for the query of the picture and for both corners."""
+def test_receptive_field(design):
+    """Row by row, the tokens that the paper names: for the query of the picture and for both corners."""
     views = DESIGNS[design]()
     assert list(views) == list(PAPERS[design])
     for name, (attend, grid) in views.items():
@@ -72,8 +71,8 @@ def test_what_a_query_sees(design):
 
 
 @pytest.mark.parametrize('design', DESIGNS)
-def test_a_picture_tells_its_rows_apart(design):
-    """A neighborhood that the picture's clip cannot show would look like another attention."""
+def test_rows_of_a_picture_differ(design):
+    """A neighborhood larger than the drawn clip would look like another attention."""
     views = DESIGNS[design]().values()
     fields = [(view.grid, view.seen().flatten().tolist()) for view in views]
     assert all(field not in fields[:i] for i, field in enumerate(fields))

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import deque
 from importlib.metadata import version
 from pathlib import Path
 
@@ -68,9 +69,9 @@ def compile_wheel(wanted: str, cache: Path) -> Path:
         text=True,
     ) as process:
         assert process.stdout is not None
-        start, tail = time.monotonic(), []
+        start, tail = time.monotonic(), deque[str](maxlen=40)
         for line in process.stdout:
-            tail = [*tail[-40:], line.rstrip()[:400]]
+            tail.append(line.rstrip()[:400])
             if done := re.match(r'\s*\[(\d+)/(\d+)\]', line):
                 print(f'mmcv: file {done[1]} of {done[2]}, {(time.monotonic() - start) / 60:.1f} minutes', flush=True)
     found = sorted(cache.glob(f'mmcv-{wanted}-*.whl'))

@@ -95,6 +95,7 @@ def build_mmaction_timesformer(frames: int) -> nn.Module:
 
     with DefaultScope.overwrite_default_scope('mmaction'):
         model = build_mmaction('timesformer', 'TimeSformer', num_frames=frames, img_size=224, patch_size=16)
+    module: Any
     for module in model.modules():
         if type(module).__name__ == 'DropPath':
             module.drop_prob = 0.0

@@ -1,7 +1,7 @@
-"""Draw which tokens a query sees in each attention design, and measure what TimeSformer's schemes cost.
+"""Draw the receptive field of a query in each attention design, and measure the costs of TimeSformer's schemes.
 
-python tools/draw_attention.py                     # pictures into docs/images
-python tools/draw_attention.py --measure           # also docs/attention_costs.json and its curves (minutes)
+python docs/figures/draw_attention.py              # pictures, into docs/images
+python docs/figures/draw_attention.py --measure    # also docs/attention_costs.json and its curves (minutes)
 """
 
 import argparse
@@ -9,20 +9,20 @@ import json
 from pathlib import Path
 
 import torch
+from attention_designs import DESIGNS
+from attention_pictures import draw, plot
+from scheme_costs import growth, table
 
-from vidtx_mm.benchmark.attention_pictures import draw, plot
-from vidtx_mm.benchmark.receptive_field_designs import DESIGNS
 from vidtx_mm.benchmark.report import machine, versions
-from vidtx_mm.benchmark.scheme_costs import growth, table
 
-DOCS = Path(__file__).resolve().parents[1] / 'docs'
+DOCS = Path(__file__).resolve().parents[1]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', type=Path, default=DOCS, help='folder for images/ and the numbers (default: docs)')
-    parser.add_argument('--measure', action='store_true')
-    parser.add_argument('--frames', type=int, nargs='+', default=[4, 8, 16, 32])
+    parser.add_argument('--measure', action='store_true', help='measure the costs too')
+    parser.add_argument('--frames', type=int, nargs='+', default=[4, 8, 16, 32], help='clip lengths to measure')
     parser.add_argument('--sides', type=int, nargs='+', default=[7, 14, 20, 28], help='tokens along a side')
     args = parser.parse_args()
     images = args.out / 'images'

@@ -1,4 +1,4 @@
-"""What a block of each attention scheme of TimeSformer-B costs: multiply-adds, seconds and memory of a forward pass."""
+"""Measure a block of each attention scheme of TimeSformer-B: multiply-adds, seconds and memory of a forward pass."""
 
 import time
 from collections.abc import Sequence
@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..backbones import VideoTimeSformer
-from ..backbones.timesformer_block import SCHEMES
-from .complexity import count
+from vidtx_mm.backbones import VideoTimeSformer
+from vidtx_mm.backbones.timesformer_block import SCHEMES
+from vidtx_mm.benchmark.complexity import count
 
 DIM, HEADS = 768, 12
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one block for one clip of (T, H, W) tokens. ``mib`` is the largest sum of what it holds at a time."""
+    """Costs of a block on one clip of ``frames`` x ``side`` x ``side`` tokens; ``mib`` is the peak of live tensors."""
 
     attention: str
     frames: int
@@ -29,7 +29,7 @@ class Cost:
 
 
 class Block(torch.nn.Module):
-    """A block that takes clips (B, T, H, W, C) of tokens, and sets the class token to zero."""
+    """Run a block on (B, T, H, W, C) tokens, with a class token of zeros."""
 
     def __init__(self, attention: str) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Block(torch.nn.Module):
 
 
 def measure(attention: str, frames: int, side: int, runs: int = 3) -> Cost:
-    """Seconds are processor time of the fastest run, by one thread; memory is read from PyTorch's allocator."""
+    """Measure one scheme. Seconds are CPU time of the fastest run; memory comes from PyTorch's profiler."""
     shape = (1, frames, side, side, DIM)
     with torch.device('meta'):
         macs = count(Block(attention), shape).macs
@@ -63,7 +63,7 @@ def measure(attention: str, frames: int, side: int, runs: int = 3) -> Cost:
 
 
 def _peak(profile: torch.profiler.profile) -> int:
-    """The most bytes that tensors held at a time, from the record of allocations and releases."""
+    """Return the peak bytes of live tensors, from the recorded allocations and frees."""
     held = most = 0
     events: Any = profile.profiler
     for event in events.kineto_results.events():
@@ -74,13 +74,13 @@ def _peak(profile: torch.profiler.profile) -> int:
 
 
 def table(frames: Sequence[int], sides: Sequence[int], runs: int = 3) -> list[dict[str, Any]]:
-    """Costs of all schemes for clips of ``frames`` at 14 x 14 tokens, and for 8 frames at ``sides``."""
+    """Measure all schemes on clips of ``frames`` with 14 x 14 tokens each, and on 8 frames with ``sides``."""
     shapes = dict.fromkeys([*((t, 14) for t in frames), *((8, side) for side in sides)])
     return [asdict(measure(name, t, side, runs)) for name in SCHEMES for t, side in shapes]
 
 
 def growth(frames: Sequence[int] = (8, 16, 32, 64, 96), runs: int = 2) -> dict[str, Any]:
-    """Divided attention against the frames, and the line through its seconds: slope per frame and R squared."""
+    """Measure divided attention against the number of frames, and fit a line to its seconds."""
     costs = [measure('divided', t, 14, runs) for t in frames]
     seconds = [cost.seconds for cost in costs]
     slope, offset = np.polyfit(frames, seconds, 1)

@@ -1,21 +1,20 @@
-"""Pictures of what a query sees, and curves of what the schemes cost."""
+"""Draw receptive fields of a query, and curves of the costs of the schemes."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from attention_designs import DESIGNS
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-
-from .receptive_field_designs import DESIGNS
 
 COLORS = ('#e8e8e8', '#f4a259', '#28536b')  # not seen, seen, the query
 CURVES = {'macs': ('G multiply-adds', 1e9), 'seconds': ('seconds, one thread', 1.0), 'mib': ('MiB of tensors', 1.0)}
 
 
 def draw(design: str, folder: Path) -> Path:
-    """A picture of one design: a row per attention, a column per frame."""
+    """Draw one design: a row per attention, a column per frame."""
     views = DESIGNS[design]()
     frames = max(view.grid[0] for view in views.values())
     figure = Figure(figsize=(1.3 * frames + 1.4, 1.4 * len(views) + 0.2), layout='constrained')
@@ -37,7 +36,7 @@ def draw(design: str, folder: Path) -> Path:
 
 
 def plot(costs: Sequence[Mapping[str, Any]], folder: Path) -> Path:
-    """Curves of multiply-adds, time and memory against frames (top) and against the side of a frame (bottom)."""
+    """Plot multiply-adds, time and memory against frames (top) and against the side of a frame (bottom)."""
     figure = Figure(figsize=(10, 6), layout='constrained')
     axes = figure.subplots(2, len(CURVES))
     for (top, bottom), (key, (label, unit)) in zip(axes.T, CURVES.items(), strict=True):

@@ -1,4 +1,4 @@
-"""The attention designs of the four families, each from its backbone: the attentions in the order of computation."""
+"""Attention designs of the four families, built from their backbones; attentions in the order of computation."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -6,18 +6,18 @@ from functools import partial
 from typing import Any
 
 import torch
+from receptive_field import DIM, Attend, Grid, View, randomize
 from torch import Tensor
 
-from ..backbones import ImageUniFormer, VideoSwin, VideoTimeSformer, VideoUniFormer, ViViT
-from ..backbones.timesformer_block import SCHEMES
-from ..backbones.uniformer import ATTENTIONS
-from .receptive_field import DIM, Attend, Grid, View, randomize
+from vidtx_mm.backbones import ImageUniFormer, VideoSwin, VideoTimeSformer, VideoUniFormer, ViViT
+from vidtx_mm.backbones.timesformer_block import SCHEMES
+from vidtx_mm.backbones.uniformer import ATTENTIONS
 
 Views = dict[str, View]
 
 
 def video_swin() -> Views:
-    """The two kinds of blocks of a stage, with windows of 2 x 4 x 4 tokens."""
+    """Return the two kinds of blocks of a stage, with windows of 2 x 4 x 4 tokens."""
     arch = dict(embed_dims=DIM, depths=(2,), num_heads=(1,))
     stage: Any = VideoSwin(arch=arch, window_size=(2, 4, 4), out_indices=0).layers[0]
     blocks = stage.blocks
@@ -30,7 +30,7 @@ def _uniformer_arch(depth: int = 1) -> dict[str, Any]:
 
 
 def video_uniformer(attention: str) -> Views:
-    """The local relation of stages 1 and 2 and the attentions of stages 3 and 4."""
+    """Return the local relation of stages 1 and 2, and the attentions of stages 3 and 4."""
     model: Any = VideoUniFormer(arch=_uniformer_arch(), attention=attention)
     randomize(model)
     block, grid = model.blocks3[0], (6, 8, 8)
@@ -41,7 +41,7 @@ def video_uniformer(attention: str) -> Views:
 
 
 def image_uniformer() -> Views:
-    """The local relation, and the two kinds of blocks of a hybrid stage 3, with windows of 4 x 4 tokens."""
+    """Return the local relation, and the two kinds of blocks of a hybrid stage 3, with windows of 4 x 4 tokens."""
     model: Any = ImageUniFormer(arch=_uniformer_arch(depth=4), stage3='hybrid', window_size=4)
     randomize(model)
 
@@ -54,17 +54,17 @@ def image_uniformer() -> Views:
 
 
 def _frames(attend: Attend) -> View:
-    """ViViT's tokens are (B, G, N, C); here a group is a frame."""
+    """View an attention on ViViT's (B, G, N, C) tokens, with a frame as a group."""
     return View(lambda patches: attend(patches.flatten(2, 3)).view_as(patches))
 
 
 def _joint(attend: Attend, **grid: Grid) -> View:
-    """Here all tokens are one group."""
+    """View an attention on ViViT's (B, G, N, C) tokens, with all tokens as one group."""
     return View(lambda patches: attend(patches.flatten(1, 3)[:, None]).view_as(patches), **grid)
 
 
 def _without(block: Any, heads: slice) -> View:
-    """Zero the columns of the last layer that the ``heads`` feed."""
+    """View an attention with the columns of its output projection zeroed that ``heads`` feed."""
     block = deepcopy(block)
     block.attn.proj.weight.data[:, heads] = 0
     return _frames(block.attend)
@@ -88,6 +88,7 @@ VIVIT: dict[str, Callable[[Any], Views]] = {
 
 
 def vivit(attention: str) -> Views:
+    """Return the attentions of one of ViViT's models."""
     arch = dict(embed_dims=DIM, depth=1, num_heads=2)
     model = ViViT(arch, attention=attention, temporal_depth=1, num_frames=2, img_size=16, pool='avg')
     randomize(model)
@@ -95,7 +96,7 @@ def vivit(attention: str) -> Views:
 
 
 def timesformer(attention: str) -> Views:
-    """The attentions by the names of their parameters."""
+    """Return the attentions by the names of their parameters."""
     block: Any = VideoTimeSformer(arch=dict(embed_dims=DIM, depth=1, num_heads=1), attention=attention).blocks[0]
     randomize(block)
     cls = torch.ones(1, 1, DIM, dtype=torch.float64)
@@ -103,7 +104,7 @@ def timesformer(attention: str) -> Views:
     def last(patches: Tensor) -> Tensor:
         if attention != 'space':
             return block.attend(cls, patches)[1]
-        frames = patches.transpose(0, 1)  # every frame is a sample of its own
+        frames = patches.transpose(0, 1)  # each frame is a sample
         return block.attend(cls.expand(len(frames), -1, -1), frames)[1].transpose(0, 1)
 
     added = {f'{name}_attn': View(partial(block.attend_added, name)) for name in SCHEMES[attention].added}
