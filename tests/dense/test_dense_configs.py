@@ -15,6 +15,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner
 from reduced import CASCADE, CONFIG_DIR, LIGHT_MASK_RCNN, knobs, reduce, with_knobs
+from resolved import golden, group, resolved
 
 from vidtx_mm.benchmark.complexity import build_on_meta
 from vidtx_mm.benchmark.dense import count_detector, count_pose
@@ -157,6 +158,11 @@ def test_header_and_base(path: Path) -> None:
     assert f'mim train {package} {path.name}' in header
     assert f"\n_base_ = '{package}::_base_/default_runtime.py'\n" in text
     assert "imports=['vidtx_mm']" in text
+
+
+@every
+def test_resolved_config_equals_its_golden(path: Path) -> None:
+    assert resolved(path) == golden(group(path)).get(path.stem), 'meant? then run tests/goldens/resolved.py'
 
 
 @every
