@@ -1,4 +1,4 @@
-"""tools/complexity.py: counted by hand on small modules; the configs' own numbers are tested in tests/configs."""
+"""vidtx complexity: counted by hand on small modules; the configs' own numbers are tested in tests/configs."""
 
 import pytest
 import torch

@@ -28,7 +28,7 @@ RULES = {
     'repairs': {'torch', 'numpy', 'mmengine', 'mmaction'},
 }
 # Commands: they sit on top, may use every part and the host, and no part may use them.
-COMMANDS = ('benchmark', 'demo', 'doctor', 'probes')
+COMMANDS = ('apis', 'benchmark', 'cli', 'demo', 'doctor', 'probes', '__main__')
 BANNED = {'mmdet', 'mmpose'}  # detection and pose meet us in configs only
 
 

@@ -1,7 +1,6 @@
-"""tools/convert.py, run in this process."""
+"""``vidtx convert``, run in this process."""
 
-import runpy
-import sys
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,8 @@ from forms import microsoft, mmaction, official, randomized, torchvision, video_
 from test_flax import write
 from vivit_forms import CLASSES, TINY, flax, nested, vivit, with_head
 
-SCRIPT = Path(__file__).parents[2] / 'tools' / 'convert.py'
+from vidtx_mm.cli import main
+
 CONFIG = """
 default_scope = 'vidtx_mm'
 model = dict(
@@ -22,15 +22,24 @@ model = dict(
 
 
 @pytest.fixture
-def convert(tmp_path, monkeypatch, capsys):
+def run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 
-    def run(*args):
-        monkeypatch.setattr(sys, 'argv', ['convert.py', *map(str, args)])
-        runpy.run_path(str(SCRIPT), run_name='__main__')
-        return capsys.readouterr().out
+    def convert(*args):
+        code = main(['convert', *map(str, args)])
+        return code, *capsys.readouterr()
 
-    return run
+    return convert
+
+
+@pytest.fixture
+def convert(run):
+    def printed(*args):
+        code, out, err = run(*args)
+        assert code == 0, err
+        return out
+
+    return printed
 
 
 @pytest.fixture
@@ -85,10 +94,10 @@ def test_the_preprocessing_of_the_config_is_compared(convert, mean, notes):
     ],
     ids=['image', 'unknown'],
 )
-def test_files_that_cannot_be_converted(convert, content, message):
+def test_files_that_cannot_be_converted(run, content, message):
     torch.save(content(), 'a.pth')
-    with pytest.raises(SystemExit, match=message):
-        convert('a.pth', 'b.pth')
+    code, _, err = run('a.pth', 'b.pth')
+    assert code == 2 and re.search(message, err)
     assert not Path('b.pth').exists()
 
 
@@ -100,8 +109,7 @@ def test_files_that_cannot_be_converted(convert, content, message):
         (('a.pth', 'b.pth', '--inflate', 'mean'), 'give its --config'),
     ],
 )
-def test_bad_arguments(convert, weights, capsys, args, message):
+def test_bad_arguments(run, weights, args, message):
     torch.save(weights, 'a.pth')
-    with pytest.raises(SystemExit) as caught:
-        convert(*args)
-    assert caught.value.code == 2 and message in capsys.readouterr().err
+    code, _, err = run(*args)
+    assert code == 2 and message in err

@@ -1,0 +1,27 @@
+"""Which input a config takes and who counts it, by its default scope."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from mmengine.config import Config
+
+from .complexity import Complexity, Shape, count_config, view_shape
+from .dense import DETECTION_SHAPE, count_detector, count_pose, pose_shape
+
+KINDS: dict[str, tuple[Callable[[Config], Shape], Callable[[Config, Shape], Complexity]]] = {
+    'mmaction': (view_shape, count_config),
+    'mmdet': (lambda cfg: DETECTION_SHAPE, count_detector),
+    'mmpose': (pose_shape, count_pose),
+}
+
+
+def count_file(path: str | Path, shape: Sequence[int] = ()) -> tuple[Shape, Complexity]:
+    """Count the model of a config file on an input of ``shape``, without the batch; () takes the one it is tested on.
+
+    Returns:
+        The shape and the counts.
+    """
+    cfg = Config.fromfile(path)
+    shape_of, count = KINDS[cfg.default_scope]
+    view = tuple(shape or shape_of(cfg))
+    return view, count(cfg, view)

@@ -1,0 +1,108 @@
+"""The frame of all commands: how they are found, how options repeat, how errors end."""
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from typing import Any
+
+import click
+
+LISTS = {'--cfg-options', '--shape'}  # options that take every word up to the next option, as the host's do
+OWN_WORDS = (OSError, ValueError, LookupError, RuntimeError, ImportError)  # messages that need no class name
+
+
+class Group(click.Group):
+    """A group whose commands are ``vidtx_mm.cli.<name>.command``, imported when they are asked for."""
+
+    def __init__(self, commands: Iterable[str], **options: Any) -> None:
+        super().__init__(**options)
+        self.names = tuple(commands)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.names)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return import_module(f'vidtx_mm.cli.{cmd_name}').command if cmd_name in self.names else None
+
+
+class Command(click.Command):
+    """A command with ``--debug``, the host's way of writing lists (``--cfg-options a=1 b=2``), and an example."""
+
+    def __init__(self, *args: Any, example: str, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.epilog = f'Example: {example}'
+        self.params.append(click.Option(['--debug'], is_flag=True, expose_value=False, help='Show tracebacks.'))
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, repeat_list_options(args))
+
+
+def command(example: str) -> Callable[[Callable], click.Command]:
+    """Turn a function into a command; its docstring is the help, ``example`` stands below the options."""
+    return click.command(cls=Command, example=example)
+
+
+cfg_options = click.option(
+    '--cfg-options', multiple=True, metavar='KEY=VALUE ...', help='Changes to the config, as mim takes them.'
+)
+
+
+def parse_cfg_options(words: Iterable[str]) -> dict[str, Any]:
+    """Read ``KEY=VALUE`` words with the host's own rules for numbers, lists and None."""
+    from argparse import ArgumentParser
+
+    from mmengine.config import DictAction
+
+    parser = ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    if wrong := [word for word in words if '=' not in word]:
+        raise click.UsageError(f'--cfg-options {wrong[0]!r} is not of the form KEY=VALUE')
+    return vars(parser.parse_args(['--cfg-options', *words] if words else []))['cfg_options']
+
+
+def repeat_list_options(args: list[str]) -> list[str]:
+    """``--shape 3 16 64`` becomes ``--shape 3 --shape 16 --shape 64``, which click understands."""
+    words: list[str] = []
+    option = ''
+    for word in args:
+        if word.startswith('--'):
+            option = word if word in LISTS else ''
+            if option:
+                continue
+        words += [option, word] if option else [word]
+    return words
+
+
+def run(group: Group, argv: list[str]) -> int:
+    """Run a command line; an error is one sentence on stderr and exit code 2, with ``--debug`` a traceback."""
+    name = ' '.join([str(group.name), *(word for word in argv[:1] if word in group.names)])
+    try:
+        return group.main(args=argv, prog_name=group.name, standalone_mode=False, obj=argv) or 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+    except (KeyboardInterrupt, click.Abort):
+        click.echo(f'{name}: interrupted', err=True)
+        return 130
+    except BrokenPipeError:  # the reader of stdout is gone: `vidtx models | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if '--debug' in argv:
+            raise
+        click.echo(f'{name}: {sentence(error)}', err=True)
+    return 2
+
+
+def sentence(error: Exception) -> str:
+    """The message of an error for users."""
+    if isinstance(error, click.ClickException):
+        return error.format_message().rstrip('.') + (
+            ' (--help lists all)' if isinstance(error, click.UsageError) else ''
+        )
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f'{error.filename}: {error.strerror}'
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    if text and isinstance(error, OWN_WORDS) and not isinstance(error, NotImplementedError):
+        return text
+    return f'{type(error).__name__}: {text or "no message"} (--debug shows the traceback)'
