@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers import randomized
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -16,11 +17,7 @@ SMALL = dict(arch=dict(embed_dims=16, depth=2, num_heads=2), img_size=16, patch_
 def build(**kwargs) -> VideoTimeSformer:
     """A small model whose weights, tables and added attentions are all in effect."""
     torch.manual_seed(0)
-    model = VideoTimeSformer(**{**SMALL, **kwargs}).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.2 * torch.randn_like(parameter))
-    return model
+    return randomized(VideoTimeSformer(**{**SMALL, **kwargs}))
 
 
 @pytest.mark.parametrize(

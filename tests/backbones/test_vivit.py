@@ -4,6 +4,7 @@ import warnings
 
 import pytest
 import torch
+from helpers import randomized
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -25,15 +26,6 @@ ENCODER = dict(attention='factorized_encoder')
 SELF = dict(attention='factorized_self_attention', pool='avg')
 DOT = dict(attention='factorized_dot_product', pool='avg')
 MODELS = {'joint': dict(), 'encoder': ENCODER, 'self': SELF, 'dot': DOT}
-
-
-def randomized(module: nn.Module) -> nn.Module:
-    """Weights of which none is zero or one."""
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.add_(0.2 * torch.randn_like(parameter))
-    return module.eval()
 
 
 def build(**kwargs) -> ViViT:

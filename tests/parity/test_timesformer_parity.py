@@ -3,6 +3,7 @@
 import protocol
 import pytest
 import torch
+from helpers import randomized
 from mmaction.models.backbones import TimeSformer
 from mmaction.registry import MODELS
 from mmengine.registry import DefaultScope
@@ -84,14 +85,6 @@ def test_official_numbers(name):
 
 SIZES = dict(num_frames=3, img_size=32, patch_size=8)
 ARCH = dict(embed_dims=24, depth=3, num_heads=3)
-
-
-def randomized(model: torch.nn.Module) -> torch.nn.Module:
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.2 * torch.randn_like(parameter))
-    return model.eval()
 
 
 @pytest.mark.parametrize('attention_type', SCHEMES)

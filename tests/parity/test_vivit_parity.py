@@ -3,6 +3,7 @@
 import protocol
 import pytest
 import torch
+from helpers import randomized
 from mmaction.registry import MODELS
 from transformers import VivitConfig, VivitForVideoClassification, VivitModel
 
@@ -117,14 +118,6 @@ CONFIG = VivitConfig(
     num_labels=5,
 )
 OURS = dict(arch=dict(embed_dims=24, depth=3, num_heads=3), tubelet_size=(2, 8, 8), num_frames=4, img_size=32)
-
-
-def randomized(model: torch.nn.Module) -> torch.nn.Module:
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.2 * torch.randn_like(parameter))
-    return model.eval()
 
 
 def test_transformers_in_memory():

@@ -14,14 +14,6 @@ def video_swin(**kwargs):
     return VideoSwin(**{**TINY, **kwargs})
 
 
-def randomized(model, seed=0):
-    """Every parameter drawn anew, so that none equals another or an initialization."""
-    generator = torch.Generator().manual_seed(seed)
-    for parameter in model.parameters():
-        parameter.data.normal_(generator=generator)
-    return model
-
-
 def official(backbone, classes=CLASSES, seed=1):
     """A recognizer's state dict with index buffers, as the official code saves it."""
     generator = torch.Generator().manual_seed(seed)

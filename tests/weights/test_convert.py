@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from forms import microsoft, mmaction, official, randomized, torchvision, video_swin
+from forms import microsoft, mmaction, official, torchvision, video_swin
+from helpers import randomized
 from test_flax import write
 from vivit_forms import CLASSES, TINY, flax, nested, vivit, with_head
 

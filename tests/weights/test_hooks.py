@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from forms import microsoft, mmaction, official, randomized, torchvision, video_swin
+from forms import microsoft, mmaction, official, torchvision, video_swin
+from helpers import randomized
 from mmengine.hooks import EMAHook, Hook
 from runs import Recognizer, runner
 from safetensors.torch import save_file

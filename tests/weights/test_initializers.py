@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from forms import microsoft, official, randomized, video_swin
+from forms import microsoft, official, video_swin
+from helpers import randomized
 from runs import Recognizer, runner
 
 from vidtx_mm.weights import CheckpointError

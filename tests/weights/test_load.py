@@ -4,22 +4,13 @@ import re
 
 import pytest
 import torch
-from forms import CLASSES, microsoft, mmaction, official, randomized, torchvision, video_swin
+from forms import CLASSES, microsoft, mmaction, official, torchvision, video_swin
+from helpers import Recognizer, randomized
 from safetensors.torch import save_file
 from torch import nn
 
 from vidtx_mm.weights import CheckpointError, Options, adapt, load_pretrained, open_checkpoint
 from vidtx_mm.weights.sources import SOURCES, Source
-
-
-class Recognizer(nn.Module):
-    """The part of MMAction2's Recognizer3D that loading sees."""
-
-    def __init__(self, backbone, classes=CLASSES):
-        super().__init__()
-        self.backbone = backbone
-        self.cls_head = nn.Module()
-        self.cls_head.fc_cls = nn.Linear(backbone.out_channels[-1], classes)
 
 
 def state(model):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from forms import listed
-from torch import nn
+from helpers import Recognizer
 from torch.nn import functional as F
 
 from vidtx_mm.backbones import VideoTimeSformer
@@ -39,18 +39,6 @@ def test_published_key_lists_are_recognized_and_fully_mapped(name, keys, attenti
     wanted = {f'backbone.{key}': value.shape for key, value in backbone.state_dict().items()}
     wanted |= {'cls_head.fc_cls.weight': torch.Size([400, 768]), 'cls_head.fc_cls.bias': torch.Size([400])}
     assert {key: value.shape for key, value in mapped.items()} == wanted
-
-
-class Recognizer(nn.Module):
-    """The part of MMAction2's Recognizer3D that loading sees."""
-
-    def __init__(self, backbone: nn.Module, classes: int = 5, to_rgb: bool = False) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.cls_head = nn.Module()
-        self.cls_head.fc_cls = nn.Linear(backbone.out_channels[-1], classes)
-        self.data_preprocessor = nn.Module()
-        self.data_preprocessor.to_rgb = to_rgb
 
 
 def build(seed: int = 0, **kwargs) -> VideoTimeSformer:
@@ -224,7 +212,7 @@ def test_a_recognizer_file_serves_a_bare_backbone():
 
 @pytest.mark.parametrize('classes, to_rgb, notes', [(174, False, 1), (174, True, 0), (400, False, 0)])
 def test_something_something_files_ask_for_bgr(classes, to_rgb, notes):
-    model = Recognizer(VideoTimeSformer(**SMALL), classes, to_rgb)
+    model = Recognizer(VideoTimeSformer(**SMALL), classes, to_rgb=to_rgb)
     report = load_pretrained(model, official(build(), classes))
     assert len(report.notes) == notes and all('BGR' in note and 'to_rgb=True' in note for note in report.notes)
 

@@ -5,6 +5,7 @@ import re
 import protocol
 import pytest
 import torch
+from helpers import randomized
 from torch import nn
 
 from vidtx_mm.backbones import ImageUniFormer, ImageUniFormerLight, VideoUniFormer, VideoUniFormerLight
@@ -26,16 +27,6 @@ class Classifier(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.cls_head(self.backbone(x))
-
-
-def randomized(model: nn.Module, seed: int = 0) -> nn.Module:
-    generator = torch.Generator().manual_seed(seed)
-    for name, tensor in model.state_dict().items():
-        if name.endswith('running_var'):
-            tensor.uniform_(0.5, 1.5, generator=generator)
-        elif tensor.is_floating_point():
-            tensor.normal_(std=0.1, generator=generator)
-    return model
 
 
 def official(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from forms import listed
+from helpers import Recognizer
 from test_flax import chunked, write
 from torch import nn
 from vivit_forms import (
@@ -46,17 +47,6 @@ MODELS = {
 }
 
 
-class Recognizer(nn.Module):
-    def __init__(self, backbone, mean=127.5):
-        super().__init__()
-        self.backbone = backbone
-        self.cls_head = nn.Module()
-        self.cls_head.fc_cls = nn.Linear(16, CLASSES)
-        self.data_preprocessor = nn.Module()
-        for name in ('mean', 'std'):
-            self.data_preprocessor.register_buffer(name, torch.full((3, 1, 1, 1), mean), persistent=False)
-
-
 def clip(frames=8, side=16, seed=5):
     return torch.randn(2, 3, frames, side, side, generator=torch.Generator().manual_seed(seed))
 
@@ -87,7 +77,7 @@ def test_scenic_files(tmp_path, ours, theirs):
     tree['output_projection']['kernel'] = chunked(arrays['output_projection/kernel'], 7)
     state = {'optimizer': {'target': tree, 'state': {'step': 3}}, 'global_step': 3, 'rng': np.zeros(2, np.uint32)}
     path = write(tmp_path / 'checkpoint', state)
-    loaded = Recognizer(ViViT(**{**TINY, **ours}).eval())
+    loaded = Recognizer(ViViT(**{**TINY, **ours}).eval(), norm=127.5)
     report = load_pretrained(loaded, path)
     assert report.source == 'scenic ViViT' and report.coverage == 1 and not report.keys('left at init')
     assert torch.equal(loaded.backbone(clip()), model(clip()))
@@ -164,7 +154,7 @@ REFUSED = {
 
 @pytest.mark.parametrize('name, kwargs, message', REFUSED.values(), ids=REFUSED)
 def test_other_models_are_refused_and_nothing_is_loaded(name, kwargs, message):
-    model = Recognizer(ViViT(**{**TINY, **kwargs}))
+    model = Recognizer(ViViT(**{**TINY, **kwargs}), norm=127.5)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     with pytest.raises(CheckpointError, match=f'(?s)a dict in memory.*{message}'):
         load_pretrained(model, file_of(name))
@@ -206,8 +196,8 @@ def test_a_missing_projection_is_named():
 
 
 def test_wrong_preprocessing_is_noted():
-    assert not load_pretrained(Recognizer(vivit()), file_of('joint')).notes
-    notes = load_pretrained(Recognizer(vivit(), mean=114.75), file_of('joint')).notes
+    assert not load_pretrained(Recognizer(vivit(), norm=127.5), file_of('joint')).notes
+    notes = load_pretrained(Recognizer(vivit(), norm=114.75), file_of('joint')).notes
     assert len(notes) == 1 and 'pixels / 127.5 - 1, data_preprocessor has mean=[114.75, 114.75, 114.75]' in notes[0]
 
 
