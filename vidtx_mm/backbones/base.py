@@ -11,12 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-
-def choose(name: str, value: str, valid: Sequence[str]) -> str:
-    """Return ``value`` if it is one of ``valid``, else raise and list them."""
-    if value not in valid:
-        raise ValueError(f'{name}={value!r}: choose one of {", ".join(map(repr, valid))}')
-    return value
+from ..checks import choose
 
 
 def triple(name: str, value: Sequence[int]) -> tuple[int, int, int]:

@@ -6,9 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..checks import choose
 from ..layers import SPACE_MODES, Tokenizer, drop_path_rates, resize_space_table, resize_time_table
 from ..registry import MODELS
-from .base import Backbone, choose, pair, positive, resolve_arch
+from .base import Backbone, pair, positive, resolve_arch
 from .timesformer_block import NORM_EPS, ORDERS, SCHEMES, TimeSformerBlock
 
 ARCHS: dict[str, dict[str, Any]] = {

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from ..checks import choose
 from ..registry import MODELS
-from .base import choose
 from .uniformer_base import BuildBlock, UniFormer
 from .uniformer_blocks import GlobalBlock, SplitBlock, WindowBlock
 

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..checks import choose
 from ..layers import Attention, DropPath, Mlp, PatchMerging, Tokenizer, Window, WindowLayout, drop_path_rates
 from ..registry import MODELS
-from .base import Backbone, choose, resolve_arch, triple
+from .base import Backbone, resolve_arch, triple
 
 ARCHS: dict[str, dict[str, Any]] = {
     'tiny': dict(embed_dims=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24)),

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..checks import choose
 from ..layers import (
     SPACE_MODES,
     DropPath,
@@ -16,7 +17,7 @@ from ..layers import (
     resize_time_table,
 )
 from ..registry import MODELS
-from .base import Backbone, choose, pair, positive, resolve_arch, triple
+from .base import Backbone, pair, positive, resolve_arch, triple
 from .vivit_blocks import NORM_EPS, ORDERS, DotProductBlock, EncoderBlock, SelfAttentionBlock
 from .vivit_input import uniform_frames, warn_of_range, whole_tubelets
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..checks import choose
 from .memory import Memory
 from .pairs import Pair
 
@@ -38,9 +39,8 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, value, valid in (('mode', self.mode, MODES), ('precision', self.precision, tuple(DTYPES))):
-            if value not in valid:
-                raise ValueError(f'{name}={value!r} is unknown; choose one of {valid}')
+        choose('mode', self.mode, MODES)
+        choose('precision', self.precision, DTYPES)
         if self.device == 'cuda' and not torch.cuda.is_available():
             raise ValueError("device='cuda', but this PyTorch sees no GPU; use device='cpu'")
 

@@ -7,6 +7,7 @@ import torch
 from mmaction.models.heads import BaseHead
 from torch import Tensor, nn
 
+from vidtx_mm.checks import choose
 from vidtx_mm.registry import MODELS
 
 POOLS: dict[str, tuple[str, tuple[int, ...], int, Callable[[Tensor], Tensor]]] = {
@@ -59,10 +60,8 @@ class VideoClsHead(BaseHead):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         name = type(self).__name__
-        if pool not in POOLS:
-            raise ValueError(f'{name}: pool={pool!r}: choose one of {", ".join(map(repr, POOLS))}')
-        if average_clips not in AVERAGES:
-            raise ValueError(f'{name}: average_clips={average_clips!r}: choose one of {", ".join(map(repr, AVERAGES))}')
+        choose(f'{name}: pool', pool, POOLS)
+        choose(f'{name}: average_clips', average_clips, AVERAGES)
         if multi_label and label_smooth_eps:
             raise ValueError(
                 f'{name}: label_smooth_eps={label_smooth_eps} spreads the one label of a clip over the classes; with '

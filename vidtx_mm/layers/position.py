@@ -5,14 +5,11 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..checks import choose
+
 Modes = dict[str, dict[str, Any]]
 SPACE_MODES: Modes = {'bicubic': dict(mode='bicubic', align_corners=False), 'nearest': dict(mode='nearest')}
 TIME_MODES: Modes = {'bicubic': dict(mode='linear', align_corners=False), 'nearest': dict(mode='nearest')}
-
-
-def _check_mode(mode: str) -> None:
-    if mode not in SPACE_MODES:
-        raise ValueError(f'pos_interpolation={mode!r}: choose one of {sorted(SPACE_MODES)}')
 
 
 def resize_space_table(table: Tensor, old: tuple[int, int], new: tuple[int, int], mode: str = 'bicubic') -> Tensor:
@@ -20,7 +17,7 @@ def resize_space_table(table: Tensor, old: tuple[int, int], new: tuple[int, int]
 
     A class token's row is not part of the grid: cut it off first.
     """
-    _check_mode(mode)
+    choose('pos_interpolation', mode, SPACE_MODES)
     if table.shape[1] != old[0] * old[1]:
         raise ValueError(f'a table of {table.shape[1]} rows is not a grid of {old[0]} x {old[1]}')
     if old == new:
@@ -31,7 +28,7 @@ def resize_space_table(table: Tensor, old: tuple[int, int], new: tuple[int, int]
 
 def resize_time_table(table: Tensor, frames: int, mode: str = 'bicubic') -> Tensor:
     """Resize a (1, T, C) table to ``frames`` rows: linearly for 'bicubic' (time has one axis), or by 'nearest'."""
-    _check_mode(mode)
+    choose('pos_interpolation', mode, SPACE_MODES)
     if table.shape[1] == frames:
         return table
     return F.interpolate(table.transpose(1, 2), size=frames, **TIME_MODES[mode]).transpose(1, 2)

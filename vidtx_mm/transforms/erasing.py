@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from mmaction.datasets.transforms.processing import RandomErasing
 
+from vidtx_mm.checks import choose
 from vidtx_mm.registry import TRANSFORMS
 
 
@@ -32,8 +33,7 @@ class NormalizedErasing(RandomErasing):
     def __init__(
         self, mean: Sequence[float], std: Sequence[float], erase_prob: float = 0.25, mode: str = 'const'
     ) -> None:
-        if mode not in ('const', 'rand'):
-            raise ValueError(f"NormalizedErasing: mode={mode!r}: choose one of 'const', 'rand'")
+        choose('NormalizedErasing: mode', mode, ('const', 'rand'))
         super().__init__(erase_prob=float(erase_prob), mode=mode)
         self.mean = np.asarray(mean, dtype=np.float32)
         self.std = np.asarray(std, dtype=np.float32)

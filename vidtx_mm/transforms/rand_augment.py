@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from vidtx_mm.checks import choose
 from vidtx_mm.registry import TRANSFORMS
 
 from .image_ops import IMGAUG, INCREASING, PIXELWISE, Operations
@@ -64,9 +65,7 @@ class RandAugment(BaseTransform):
     """
 
     def __init__(self, policy: str, magnitude: float, num_ops: int, magnitude_std: float = 0.0) -> None:
-        if policy not in POLICIES:
-            raise ValueError(f'RandAugment: policy={policy!r}: choose one of {", ".join(map(repr, POLICIES))}')
-        self.policy = policy
+        self.policy = choose('RandAugment: policy', policy, POLICIES)
         self.magnitude = magnitude
         self.num_ops = num_ops
         self.magnitude_std = magnitude_std

@@ -8,6 +8,7 @@ import torch
 from mmaction.datasets.transforms import UniformSample
 from mmcv.transforms import BaseTransform
 
+from vidtx_mm.checks import choose
 from vidtx_mm.registry import TRANSFORMS
 
 
@@ -147,8 +148,7 @@ class SampleClips(BaseTransform):
         target_fps: float | None = None,
         test_mode: bool = False,
     ) -> None:
-        if protocol not in PROTOCOLS:
-            raise ValueError(f'SampleClips: protocol={protocol!r}: choose one of {", ".join(map(repr, PROTOCOLS))}')
+        choose('SampleClips: protocol', protocol, PROTOCOLS)
         if min(clip_len, frame_interval, num_clips) < 1:
             raise ValueError(
                 f'SampleClips: clip_len={clip_len}, frame_interval={frame_interval} and num_clips={num_clips} '

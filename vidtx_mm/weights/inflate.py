@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from ..checks import choose
 from ..layers.position import SPACE_MODES, resize_space_table, resize_time_table
 
 KERNEL_RULES = ('mean', 'center')
@@ -20,8 +21,7 @@ def inflate_kernel(kernel: Tensor, frames: int, rule: str) -> Tensor:
     'mean' gives every frame 1/frames of the kernel (I3D, arXiv 1705.07750); 'center' gives frame frames // 2 all of it
     and the others zero. Both answer a still clip, away from temporal padding, like the image kernel.
     """
-    if rule not in KERNEL_RULES:
-        raise ValueError(f'inflate={rule!r}: choose one of {", ".join(map(repr, KERNEL_RULES))}')
+    choose('inflate', rule, KERNEL_RULES)
     if rule == 'mean':
         return kernel.unsqueeze(2).repeat(1, 1, frames, 1, 1) / frames
     inflated = kernel.new_zeros(*kernel.shape[:2], frames, *kernel.shape[2:])

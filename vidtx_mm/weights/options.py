@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from ..checks import choose
 from .errors import listed
 from .inflate import KERNEL_RULES, POS_INTERPOLATIONS, RANDOM
 from .labels import CLASS_ORDERS
@@ -32,8 +33,7 @@ class Options:
             'pos_interpolation': POS_INTERPOLATIONS,
         }
         for name, values in valid.items():
-            if getattr(self, name) not in values:
-                raise ValueError(f'{name}={getattr(self, name)!r}: choose one of {", ".join(map(repr, values))}')
+            choose(name, getattr(self, name), values)
 
     @classmethod
     def parse(cls, options: Mapping[str, Any]) -> 'Options':

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
+from ..checks import choose
 from .errors import listed
 
 ACTIONS = ('copied', 'renamed', 'borrowed', 'inflated', 'resized', 'dropped', 'left at init')
@@ -48,9 +49,7 @@ class LoadReport:
     parameters: int = 0
 
     def add(self, key: str, action: str, detail: str = '') -> None:
-        if action not in ACTIONS:
-            raise ValueError(f'action {action!r}: choose one of {", ".join(map(repr, ACTIONS))}')
-        self.entries.append(Entry(key, action, detail))
+        self.entries.append(Entry(key, choose('action', action, ACTIONS), detail))
 
     def keys(self, action: str) -> list[str]:
         """The keys that met ``action``: one of ``ACTIONS``."""
