@@ -1,15 +1,15 @@
-"""Print what is installed, broken, repaired, possible and missing: ``python tools/doctor.py`` (see vidtx_mm.doctor)."""
+"""Check this installation: ``python tools/doctor.py`` (see vidtx_mm.doctor)."""
 
 import sys
 from pathlib import Path
 
 if sys.version_info < (3, 10):  # noqa: UP036
-    sys.exit(f'vidtx_mm needs Python 3.10, 3.11 or 3.12; this is {sys.version.split()[0]}: name another interpreter')
+    sys.exit(f'vidtx_mm needs Python 3.10, 3.11 or 3.12, but this is {sys.version.split()[0]}: use another interpreter')
 
 from_clone = False
 try:
     from vidtx_mm.doctor import main
-except ModuleNotFoundError as error:  # a clone in which nothing is installed yet
+except ModuleNotFoundError as error:  # a checkout without an installation
     if error.name != 'vidtx_mm':
         raise
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))

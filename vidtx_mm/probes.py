@@ -1,5 +1,7 @@
-"""What ``vidtx_mm.doctor`` tries out. Each probe does the thing on a small scale and returns what it saw; it raises
-where the thing cannot be done (``Unavailable`` where a traceback would not help)."""
+"""Probes of ``vidtx_mm.doctor``. Each runs a capability on a small scale and returns a summary, or raises.
+
+``Unavailable`` marks a failure that needs no traceback.
+"""
 
 import tempfile
 from collections.abc import Callable
@@ -10,7 +12,7 @@ from vidtx_mm.repairs.environment import installed
 
 
 class Unavailable(Exception):
-    """Not there; the message says all, a traceback would say no more."""
+    """A capability is missing; the message is complete without a traceback."""
 
 
 def recognition() -> str:
@@ -30,7 +32,7 @@ def recognition() -> str:
         )
     )
     features, _ = model.eval().extract_feat(torch.rand(1, 1, 3, 4, 16, 16), stage='head')
-    return f'a small Video Swin classifies a clip, scores {tuple(features.shape)}'
+    return f'a small Video Swin classifies a clip, scores of shape {tuple(features.shape)}'
 
 
 _FRAMES = 8
@@ -65,10 +67,10 @@ DECODERS: dict[str, Callable[[str], int]] = {'decord': _decord, 'OpenCV': _openc
 
 
 def decoders() -> str:
-    seen, works = [], False
+    results, works = [], False
     for part in ('cv2', 'numpy'):
         if not installed(part):
-            raise Unavailable(f'{part} is not installed: without it no test clip can be written')
+            raise Unavailable(f'{part} is not installed, so no test clip can be written')
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / 'clip.mp4'
         _write_clip(clip)
@@ -76,13 +78,13 @@ def decoders() -> str:
             try:
                 frames = count(str(clip))
             except ModuleNotFoundError:
-                seen.append(f'{name} not installed')
+                results.append(f'{name} not installed')
             except Exception as error:
-                seen.append(f'{name} fails ({type(error).__name__}: {error})')
+                results.append(f'{name} fails ({type(error).__name__}: {error})')
             else:
                 works |= frames == _FRAMES
-                seen.append(f'{name} reads {frames} of {_FRAMES} frames')
-    summary = ', '.join(seen)
+                results.append(f'{name} reads {frames} of {_FRAMES} frames')
+    summary = ', '.join(results)
     if not works:
         raise Unavailable(summary)
     return summary
@@ -97,7 +99,7 @@ def gpu() -> str:
     torch = import_module('torch')
     if not torch.cuda.is_available():
         build = f'built for CUDA {torch.version.cuda}' if torch.version.cuda else 'a build without CUDA'
-        raise Unavailable(f'torch {torch.__version__} ({build}) sees no CUDA device')
+        raise Unavailable(f'torch {torch.__version__} ({build}) finds no CUDA device')
     names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return f'{", ".join(names)}; CUDA {torch.version.cuda}; bf16 {"yes" if torch.cuda.is_bf16_supported() else "no"}'
 
@@ -107,17 +109,17 @@ def _operators() -> None:
     boxes, scores = torch.tensor([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 4.0, 3.9]]), torch.tensor([0.9, 0.8])
     kept = import_module('mmcv.ops').nms(boxes, scores, 0.5)[1]
     if kept.tolist() != [0]:
-        raise RuntimeError(f'mmcv.ops.nms keeps boxes {kept.tolist()} where it should keep [0]')
+        raise RuntimeError(f'mmcv.ops.nms returns boxes {kept.tolist()}, expected [0]')
 
 
 def detection() -> str:
     _operators()
     import_module('mmdet.models')
-    return f'mmdet {import_module("mmdet").__version__} imports, the operators of mmcv run'
+    return f'mmdet {import_module("mmdet").__version__} imports; the operators of mmcv work'
 
 
 def pose() -> str:
     _operators()
     for part in ('models', 'datasets', 'visualization'):
         import_module(f'mmpose.{part}')
-    return f'mmpose {import_module("mmpose").__version__} imports, the operators of mmcv run'
+    return f'mmpose {import_module("mmpose").__version__} imports; the operators of mmcv work'

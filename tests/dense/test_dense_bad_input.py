@@ -1,4 +1,4 @@
-"""What detection and pose users get wrong, each with the message that says what to do."""
+"""Mistakes of detection and pose users, each with a message that names the remedy."""
 
 import shutil
 import subprocess
@@ -19,7 +19,7 @@ DOCTOR = CONFIG_DIR.parent / 'tools/doctor.py'
 
 
 def site_with(folder: Path, leave_out: tuple[str, ...] = (), without_operators: bool = False) -> dict[str, str]:
-    """The environment of ``python -S`` on links to this installation, less some distributions or mmcv's library."""
+    """Link this installation into a folder, without some distributions or mmcv's library; return the variables."""
     for entry in Path(sysconfig.get_path('purelib')).iterdir():
         if entry.name.startswith(leave_out or ('?',)) or entry.suffix == '.pth':
             continue
@@ -32,7 +32,7 @@ def site_with(folder: Path, leave_out: tuple[str, ...] = (), without_operators: 
 
 
 def distribution(folder: Path, name: str, version: str) -> None:
-    """Metadata alone: what pip leaves of a package as far as its version goes."""
+    """Write the metadata of a distribution, without its package."""
     (folder / f'{name.replace("-", "_")}-{version}.dist-info').mkdir()
     text = f'Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n'
     (folder / f'{name.replace("-", "_")}-{version}.dist-info/METADATA').write_text(text)
@@ -46,40 +46,40 @@ def site(tmp_path: Path) -> Path:
 
 def doctor(run_python: RunPython, folder: Path, env: dict[str, str]) -> str:
     done = run_python(['-S', DOCTOR], folder, env)
-    assert 'What this installation can do' in done.stdout, done.stdout
+    assert 'Capabilities' in done.stdout, done.stdout
     return ' '.join(done.stdout.split())
 
 
 def test_doctor_says_yes_here(run_python: RunPython, tmp_path: Path) -> None:
     done = run_python([DOCTOR], tmp_path)
-    for ability in ('detection', 'pose'):
-        assert [ability, 'yes'] in [line.split() for line in done.stdout.splitlines()], done.stdout
+    for name in ('detection', 'pose'):
+        assert [name, 'yes'] in [line.split() for line in done.stdout.splitlines()], done.stdout
 
 
 def test_mmdet_and_mmpose_absent(run_python: RunPython, site: Path, tmp_path: Path) -> None:
-    said = doctor(run_python, tmp_path, site_with(site, leave_out=('mmdet', 'mmpose')))
-    assert 'mmdet is not installed pip install "mmdet>=3.3,<4"' in said
-    assert 'mmpose is not installed pip install --no-deps mmpose==1.3.2' in said
+    report = doctor(run_python, tmp_path, site_with(site, leave_out=('mmdet', 'mmpose')))
+    assert 'mmdet is not installed pip install "mmdet>=3.3,<4"' in report
+    assert 'mmpose is not installed pip install --no-deps mmpose==1.3.2' in report
 
 
 def test_mmdet_and_mmpose_too_old(run_python: RunPython, site: Path, tmp_path: Path) -> None:
     env = site_with(site, leave_out=('mmdet-', 'mmpose-'))
     distribution(site, 'mmdet', '2.28.2')
     distribution(site, 'mmpose', '0.29.0')
-    said = doctor(run_python, tmp_path, env)
-    assert 'mmdet 2.28.2 is too old: at least 3.3 pip install "mmdet>=3.3,<4"' in said
-    assert 'mmpose 0.29.0 is too old: at least 1.3.2 pip install --no-deps mmpose==1.3.2' in said
+    report = doctor(run_python, tmp_path, env)
+    assert 'mmdet 2.28.2 is too old: 3.3 or newer is needed pip install "mmdet>=3.3,<4"' in report
+    assert 'mmpose 0.29.0 is too old: 1.3.2 or newer is needed pip install --no-deps mmpose==1.3.2' in report
 
 
 def test_mmcv_and_mmcv_lite_both(run_python: RunPython, site: Path, tmp_path: Path) -> None:
     env = site_with(site)
     distribution(site, 'mmcv-lite', '2.1.0')
-    said = doctor(run_python, tmp_path, env)
-    assert f'mmcv and mmcv-lite are both installed and overwrite each other {" ".join(OPERATORS.split())}' in said
+    report = doctor(run_python, tmp_path, env)
+    assert f'mmcv and mmcv-lite are both installed and overwrite each other {" ".join(OPERATORS.split())}' in report
 
 
 def test_mmcv_without_operators(run_python: RunPython, site: Path, figures: Path, tmp_path: Path) -> None:
-    """Training ends in the command, and so does doctor."""
+    """Training and the doctor end with the command."""
     env = site_with(site, without_operators=True)
     reduce(CONFIG, knobs(figures, 'instances'), MASK_RCNN, tmp_path)
     tool = Path(sysconfig.get_path('purelib')) / 'mmdet/.mim/tools/train.py'
@@ -90,7 +90,7 @@ def test_mmcv_without_operators(run_python: RunPython, site: Path, figures: Path
 
 
 def test_small_images_in_a_run(run_python: RunPython, figures: Path, tmp_path: Path) -> None:
-    """A crop of 31 pixels for a pose model, whose images are not padded."""
+    """A crop of 31 pixels for a pose model, which does not pad images."""
     code = """
 import torch, vidtx_mm
 from mmengine.registry import MODELS
@@ -102,7 +102,7 @@ backbone(torch.zeros(1, 3, 31, 64))
 
 
 def test_video_checkpoint_in_mim_test(run_python: RunPython, figures: Path, tmp_path: Path) -> None:
-    """The hook stops a detector that is given a video model."""
+    """The hook rejects the checkpoint of a video model."""
     from vidtx_mm.backbones import VideoUniFormer
 
     reduce(CONFIG, knobs(figures, 'instances'), MASK_RCNN, tmp_path)
@@ -115,7 +115,7 @@ def test_video_checkpoint_in_mim_test(run_python: RunPython, figures: Path, tmp_
 
 
 def test_base_of_a_package_that_is_absent(run_python: RunPython, site: Path, tmp_path: Path) -> None:
-    """mim asks before anything of ours is imported."""
+    """mim checks the package before vidtx_mm is imported."""
     env = site_with(site, leave_out=('mmdet',))
     done = subprocess.run(
         [sys.executable, '-S', '-m', 'mim', 'train', 'mmdet', str(CONFIG)],

@@ -1,4 +1,4 @@
-"""Installations that differ from this one in one thing."""
+"""Installations with one package missing."""
 
 import sysconfig
 from pathlib import Path
@@ -7,7 +7,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def site_without(parent: Path, *prefixes: str) -> Path:
-    """A new folder of links to the packages of this interpreter, less those with these file prefixes; and to ours.
+    """Link the packages of this interpreter, except files with these prefixes, and vidtx_mm into a new folder.
 
     Run ``python -S`` with this folder as ``PYTHONPATH``.
     """

@@ -1,4 +1,4 @@
-"""With the repair of ``weights_only`` on, torch's protection against code in checkpoints stays on."""
+"""The repair ``weights_only`` keeps torch's protection against code in checkpoints."""
 
 import logging
 import pickle
@@ -17,7 +17,7 @@ import vidtx_mm  # noqa: F401
 
 
 class Reduced:
-    """Pickles into a call of ``function(*args)``."""
+    """Unpickle as a call of ``function(*args)``."""
 
     def __init__(self, function: Any, *args: Any) -> None:
         self.call = function, args
@@ -47,9 +47,7 @@ class Reduced:
         'file',
     ],
 )
-def test_hostile_checkpoints_are_still_refused(
-    payload: Reduced, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_hostile_checkpoints_are_rejected(payload: Reduced, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({'state_dict': payload}, tmp_path / 'hostile.pth')
     capsys.readouterr()
     with pytest.raises(pickle.UnpicklingError):
@@ -74,7 +72,7 @@ def test_arrays_written_by_either_numpy_load(home: str, value: Any, tmp_path: Pa
 
 @pytest.mark.parametrize('anneal_strategy', ['cos', 'linear'])
 def test_a_one_cycle_schedule_resumes(anneal_strategy: str, tmp_path: Path) -> None:
-    """Its state holds a function; torch's protection refuses functions."""
+    """Its state holds a function, which torch rejects by default."""
 
     def schedule() -> OneCycleLR:
         optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)

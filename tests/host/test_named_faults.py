@@ -1,4 +1,4 @@
-"""The faults that only the user can repair: each is there when the table says so, and is named."""
+"""Faults that only the user can fix: the table reports each that is present."""
 
 import subprocess
 from collections.abc import Callable
@@ -38,7 +38,7 @@ def test_absent_package(name: str, absent: tuple[str, ...], code: str, run_pytho
 
 
 def test_moviepy_2(run_python: RunPython, tmp_path: Path) -> None:
-    """moviepy 2 has its clips at the top and no ``moviepy.editor``."""
+    """moviepy 2 has no ``moviepy.editor``."""
     (tmp_path / 'moviepy').mkdir()
     (tmp_path / 'moviepy/__init__.py').write_text('class ImageSequenceClip: ...')
     done = run_python(['-c', STATE.format(name='moviepy') + MOVIEPY], tmp_path, {'PYTHONPATH': str(tmp_path)})

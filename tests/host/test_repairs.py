@@ -1,4 +1,4 @@
-"""Each repair against the packages as they come from the registry: fails with the repair off, works with it on."""
+"""Each repair on the released packages: the code fails with the repair disabled and works with it."""
 
 import re
 import socket
@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from vidtx_mm.compat import REPAIRS, switched_off
+from vidtx_mm.compat import REPAIRS, disabled
 
 RunPython = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @dataclass(frozen=True)
 class Case:
-    """Code that meets the fault, the error it ends in, and files to put on the path for it."""
+    """Code that runs into the fault, its error, and files to put on the path."""
 
     code: str
     error: str
@@ -66,7 +66,7 @@ assert np.isclose(area, 100 * np.trapezoid(recall, proposals) / proposals[-1]) a
 assert not hasattr(np, 'Inf')
 """
 
-# What mmpose 1.3.2 does at this place (mmpose/visualization/simcc_vis.py), beside a torchvision of another torch.
+# The import in mmpose 1.3.2 (mmpose/visualization/simcc_vis.py), and a torchvision built for another torch.
 MMPOSE = {
     'mmpose/__init__.py': '',
     'mmpose/visualization/__init__.py': 'from .simcc_vis import SimCCVisualizer',
@@ -126,7 +126,7 @@ def run_case(name: str, run_python: RunPython, folder: Path, **env: str) -> subp
 
 @pytest.fixture(scope='module')
 def repaired(run_python: RunPython, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """All cases that need no files of their own, one after the other in one process: 'name works' or a traceback."""
+    """Output of all cases without files, run in one process: 'name works' or a traceback for each."""
     together = [name for name, case in CASES.items() if not case.files]
     parts = '\n'.join(
         f"""
@@ -147,11 +147,13 @@ def test_every_repair_has_a_case() -> None:
 
 
 @pytest.mark.parametrize('name', CASES)
-def test_off_fails_and_on_works(name: str, run_python: RunPython, tmp_path: Path, repaired: str) -> None:
+def test_fails_without_and_works_with_the_repair(
+    name: str, run_python: RunPython, tmp_path: Path, repaired: str
+) -> None:
     case = CASES[name]
     (row,) = (row for row in REPAIRS if row.name == name)
     if not case.files and not row.detect():
-        pytest.skip(f'this host does not have the fault {name!r} ({row.package} {row.since})')
+        pytest.skip(f'this host does not have the fault {name!r} ({row.package} {row.versions})')
 
     off = run_case(name, run_python, tmp_path, VIDTX_MM_NO_REPAIR=name)
     assert off.returncode != 0
@@ -164,13 +166,13 @@ def test_off_fails_and_on_works(name: str, run_python: RunPython, tmp_path: Path
         assert f'{name} works\n' in repaired, repaired[-4000:]
 
 
-def test_nothing_is_imported_for_the_repairs(run_python: RunPython, tmp_path: Path) -> None:
+def test_import_of_vidtx_mm_imports_no_host_package(run_python: RunPython, tmp_path: Path) -> None:
     code = "import sys, vidtx_mm; print([m for m in ('torch', 'numpy', 'mmengine', 'mmaction') if m in sys.modules])"
     assert run_python(['-c', code], tmp_path).stdout.strip() == '[]'
 
 
-def test_host_imported_before_us_is_repaired_too(run_python: RunPython, tmp_path: Path) -> None:
-    """And a repair is told once, at debug level."""
+def test_a_host_imported_earlier_is_repaired(run_python: RunPython, tmp_path: Path) -> None:
+    """Each repair is logged once, at debug level."""
     code = (
         'import logging; logging.basicConfig(level=logging.DEBUG, format="%(name)s %(levelname)s %(message)s")\n'
         'import mmengine.dist, mmengine.runner, mmaction.utils\n'
@@ -178,15 +180,15 @@ def test_host_imported_before_us_is_repaired_too(run_python: RunPython, tmp_path
     ) + CHECKPOINT
     done = run_python(['-c', code], tmp_path)
     assert done.returncode == 0, done.stdout[-2000:]
-    told = re.findall(r'^vidtx_mm (\w+) repaired (\w+)', done.stdout, flags=re.MULTILINE)
-    assert ('DEBUG', 'mmengine') in told
-    assert {level for level, _ in told} == {'DEBUG'}
+    logged = re.findall(r'^vidtx_mm (\w+) repaired (\w+)', done.stdout, flags=re.MULTILINE)
+    assert ('DEBUG', 'mmengine') in logged
+    assert {level for level, _ in logged} == {'DEBUG'}
     lines = [line for line in done.stdout.splitlines() if line.startswith('vidtx_mm')]
     assert len(lines) == len(set(lines))
 
 
-def test_all_off(run_python: RunPython, tmp_path: Path) -> None:
-    """VIDTX_MM_NO_REPAIR=all leaves the host as it is: no finder, nothing replaced."""
+def test_disable_all(run_python: RunPython, tmp_path: Path) -> None:
+    """VIDTX_MM_NO_REPAIR=all installs no finder."""
     code = 'import sys, vidtx_mm; print([f for f in sys.meta_path if type(f).__module__ == "vidtx_mm.compat"])'
     assert run_python(['-c', code], tmp_path, {'VIDTX_MM_NO_REPAIR': 'all'}).stdout.strip() == '[]'
 
@@ -194,11 +196,11 @@ def test_all_off(run_python: RunPython, tmp_path: Path) -> None:
 def test_unknown_name_lists_the_valid_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('VIDTX_MM_NO_REPAIR', 'drn,weights')
     with pytest.raises(ValueError, match=r"\['weights'\].*'drn'.*'weights_only'"):
-        switched_off()
+        disabled()
 
 
 @pytest.mark.parametrize('name, reference', [('DRN', 'mmaction2#2714'), ('VindLUVQA', 'transformers<4.56')])
-def test_what_is_missing_says_so_when_it_is_built(name: str, reference: str) -> None:
+def test_building_a_placeholder_names_the_remedy(name: str, reference: str) -> None:
     import mmaction.models  # noqa: F401
     from mmaction.registry import MODELS
 
@@ -216,7 +218,7 @@ def test_nccl_without_cuda_names_the_remedy(run_python: RunPython, tmp_path: Pat
 
 
 def test_table_is_documented() -> None:
-    """docs/host_repairs.md has a row for each fault, in the order of the table."""
+    """docs/host_repairs.md has a row for each fault, in the same order."""
     page = (Path(__file__).parents[2] / 'docs/host_repairs.md').read_text()
     assert re.findall(r'^\| `(\w+)` \|', page, flags=re.MULTILINE) == [row.name for row in REPAIRS]
-    assert all(row.upstream in page for row in REPAIRS if '#' in row.upstream)
+    assert all(row.issue in page for row in REPAIRS if '#' in row.issue)

@@ -1,4 +1,4 @@
-"""What is installed, seen without importing it."""
+"""Look up installed packages without importing them."""
 
 import importlib.util
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def release(distribution: str) -> tuple[int, int]:
-    """(major, minor) of an installed distribution, (0, 0) where it is absent."""
+    """Return (major, minor) of a distribution, (0, 0) if it is not installed."""
     try:
         major, minor = version(distribution).split('.')[:2]
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""Repairs of mmaction2 1.2.0, and of openmim beside it."""
+"""Repairs of mmaction2 1.2.0 and openmim."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -7,7 +7,15 @@ from types import ModuleType
 from typing import Any
 
 from vidtx_mm.repairs.environment import installed, package_folder, release
-from vidtx_mm.repairs.stand_in import refusal
+
+
+def _placeholder(name: str, message: str) -> type:
+    """Return a class whose construction raises ``ImportError(message)``."""
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        raise ImportError(message)
+
+    return type(name, (), {'__init__': __init__, '__doc__': message})
 
 
 def lacks_drn() -> bool:
@@ -16,14 +24,14 @@ def lacks_drn() -> bool:
 
 
 @contextmanager
-def stand_in_drn(module: ModuleType) -> Iterator[None]:
+def add_drn_placeholder(module: ModuleType) -> Iterator[None]:
     message = (
-        'mmaction2 from the package registry lacks mmaction.models.localizers.drn (open-mmlab/mmaction2#2714): '
-        'to use DRN, install mmaction2 from its source repository.'
+        'mmaction2 from PyPI lacks mmaction.models.localizers.drn (open-mmlab/mmaction2#2714); '
+        'to use DRN, install mmaction2 from source'
     )
     from mmaction.registry import MODELS
 
-    drn = refusal('DRN', message)
+    drn = _placeholder('DRN', message)
     MODELS.register_module(module=drn, force=True)
     package, inner = ModuleType('mmaction.models.localizers.drn'), ModuleType('mmaction.models.localizers.drn.drn')
     package.__path__ = []
@@ -44,13 +52,13 @@ def multimodal_fails() -> bool:
 
 
 @contextmanager
-def without_multimodal(module: ModuleType) -> Iterator[None]:
+def disable_multimodal(module: ModuleType) -> Iterator[None]:
     yield
 
     def register_placeholders(names: Sequence[str], registry: Any) -> None:
         for name in names:
-            message = f'{name} of mmaction2 needs timm and transformers < 4.56: pip install timm "transformers<4.56"'
-            registry.register_module(name=name, module=refusal(name, message))
+            message = f'{name} needs timm and transformers < 4.56: pip install timm "transformers<4.56"'
+            registry.register_module(name=name, module=_placeholder(name, message))
 
     module.WITH_MULTIMODAL = False  # type: ignore[attr-defined]
     module.register_multimodal_placeholder = register_placeholders  # type: ignore[attr-defined]
@@ -60,7 +68,7 @@ _NUMPY1_NAMES = {'Inf': 'inf', 'trapz': 'trapezoid', 'in1d': 'isin'}
 
 
 class _Numpy(ModuleType):
-    """numpy with the numpy 1 names that MMAction2 uses; numpy itself stays as it is."""
+    """Proxy of numpy with the numpy 1 names that MMAction2 uses; numpy itself is not modified."""
 
     def __getattr__(self, name: str) -> Any:
         import numpy
@@ -73,7 +81,7 @@ def uses_removed_numpy_names() -> bool:
 
 
 @contextmanager
-def with_numpy1_names(module: ModuleType) -> Iterator[None]:
+def add_numpy1_names(module: ModuleType) -> Iterator[None]:
     yield
     module.np = _Numpy('numpy')  # type: ignore[attr-defined]
 

@@ -1,15 +1,15 @@
-"""mmcv without its compiled operators, which mmdet and mmpose import; only the user can act."""
+"""Detector of an mmcv without compiled operators, which mmdet and mmpose import."""
 
 from vidtx_mm.repairs.environment import installed, package_folder
 
 OPERATORS = (
     'pip uninstall -y mmcv mmcv-lite && pip install "setuptools<82" wheel ninja && '
-    'MMCV_WITH_OPS=1 pip install --no-build-isolation mmcv==2.1.0  # may compile for 20 minutes or more'
+    'MMCV_WITH_OPS=1 pip install --no-build-isolation mmcv==2.1.0  # compiles if no wheel fits, for 20 minutes or more'
 )
 
 
 def lacks_operators() -> bool:
-    """Whether mmdet or mmpose stands beside mmcv-lite, or beside an mmcv that was built without operators."""
+    """Return whether mmdet or mmpose is installed with mmcv-lite, or with an mmcv built without operators."""
     folder = package_folder('mmcv')
     if folder is None or not (installed('mmdet') or installed('mmpose')):
         return False

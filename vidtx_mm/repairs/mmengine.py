@@ -1,4 +1,4 @@
-"""Repairs of mmengine: loading its own checkpoints, and distributed training on the CPU."""
+"""Repairs of mmengine: loading of its own checkpoints, and distributed training on the CPU."""
 
 import functools
 import importlib
@@ -16,15 +16,15 @@ def loads_weights_only() -> bool:
 
 
 class _OneCycle:
-    """Stands for MMEngine's OneCycleParamScheduler in a checkpoint, which names its annealing functions through it."""
+    """Stand-in for OneCycleParamScheduler, through which a checkpoint names its annealing functions."""
 
 
 def _method(owner: Any, name: str) -> Any:
-    """Stands for ``getattr`` in a checkpoint and yields nothing but the functions that MMEngine itself writes so.
+    """Stand-in for ``getattr`` in a checkpoint: return only the functions that MMEngine itself saves.
 
-    Every HistoryBuffer carries ``HistoryBuffer.mean`` and its like, the state of a OneCycleLR its annealing function.
-    Pickle writes them as ``getattr(HistoryBuffer, 'mean')``; the real ``getattr`` on the list of safe globals would
-    open the door to any code.
+    A HistoryBuffer holds ``HistoryBuffer.mean`` and similar methods, the state of a OneCycleLR its annealing function.
+    Pickle saves them as ``getattr(HistoryBuffer, 'mean')``. The real ``getattr`` among the safe globals would let a
+    checkpoint run any code.
     """
     from mmengine.logging import HistoryBuffer
     from mmengine.optim import OneCycleParamScheduler
@@ -33,11 +33,11 @@ def _method(owner: Any, name: str) -> Any:
         return getattr(HistoryBuffer, name)
     if owner is _OneCycle and name in ('_annealing_cos', '_annealing_linear'):
         return getattr(OneCycleParamScheduler, name)
-    raise pickle.UnpicklingError(f'getattr({owner!r}, {name!r}) in a checkpoint is refused: it could run code')
+    raise pickle.UnpicklingError(f'getattr({owner!r}, {name!r}) is not allowed in a checkpoint: it could run code')
 
 
 @contextmanager
-def trust_checkpoint_globals(module: ModuleType) -> Iterator[None]:
+def allow_checkpoint_globals(module: ModuleType) -> Iterator[None]:
     yield
     import numpy as np
     import torch
@@ -84,7 +84,7 @@ def init_dist_without_cuda(module: ModuleType) -> Iterator[None]:
             return original(backend, init_backend=init_backend, **kwargs)
         if backend == 'nccl':
             raise RuntimeError(
-                "env_cfg.dist_cfg.backend='nccl' needs a CUDA device and torch sees none: "
+                "env_cfg.dist_cfg.backend='nccl' needs a CUDA device, but torch finds none: "
                 'add --cfg-options env_cfg.dist_cfg.backend=gloo'
             )
         module.torch_dist.init_process_group(backend=backend, **kwargs)
@@ -93,7 +93,7 @@ def init_dist_without_cuda(module: ModuleType) -> Iterator[None]:
 
 
 @contextmanager
-def wrap_without_device_ids(module: ModuleType) -> Iterator[None]:
+def drop_device_ids(module: ModuleType) -> Iterator[None]:
     yield
     wrapper = module.MMDistributedDataParallel
     original = wrapper.__init__

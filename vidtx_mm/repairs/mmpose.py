@@ -1,13 +1,13 @@
-"""Repair of mmpose 1.3.2, whose visualizer imports torchvision for one optional picture."""
+"""Repair of mmpose 1.3.2, whose visualizer imports torchvision for one optional drawing."""
 
 import importlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
+from typing import Any
 
 from vidtx_mm.repairs.environment import installed
-from vidtx_mm.repairs.stand_in import refusal
 
 
 def lacks_torchvision() -> bool:
@@ -15,16 +15,18 @@ def lacks_torchvision() -> bool:
         return False
     try:
         importlib.import_module('torchvision')
-    except Exception:  # absent, or built for another torch: 'operator torchvision::nms does not exist'
+    except Exception:  # not installed, or built for another torch: 'operator torchvision::nms does not exist'
         return True
     return False
 
 
 @contextmanager
-def stand_in_torchvision(module: ModuleType) -> Iterator[None]:
+def add_torchvision_placeholder(module: ModuleType) -> Iterator[None]:
+    def missing(*args: Any, **kwargs: Any) -> None:
+        raise ImportError('Drawing SimCC heatmaps needs torchvision: install the build that matches your torch')
+
     package, transforms = ModuleType('torchvision'), ModuleType('torchvision.transforms')
-    message = 'Drawing SimCC heatmaps needs torchvision: install the build that belongs to your torch'
-    transforms.ToPILImage = refusal('ToPILImage', message)  # type: ignore[attr-defined]
+    transforms.ToPILImage = missing  # type: ignore[attr-defined]
     names = {'torchvision': package, 'torchvision.transforms': transforms}
     before = {name: sys.modules.get(name) for name in names}
     sys.modules.update(names)
