@@ -1,6 +1,6 @@
 """Train and test a small video transformer on generated clips: ``python tools/demo.py`` (see vidtx_mm.demo.job).
 
-Leaves confusion.png, curves.png and predictions.png in the work dir and ends with the accuracy on held-out clips.
+Write confusion.png, curves.png and predictions.png into the work dir, and print the accuracy on held-out clips.
 """
 
 import argparse
@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from vidtx_mm.demo.job import DemoError, Job
+from vidtx_mm.demo.job import Demo, DemoError
 
 CONFIG = Path(__file__).resolve().parents[1] / 'configs' / 'demo' / 'swin3d_shapes.py'
 
@@ -16,7 +16,7 @@ CONFIG = Path(__file__).resolve().parents[1] / 'configs' / 'demo' / 'swin3d_shap
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--config', type=Path, default=CONFIG, help='default: configs/demo/swin3d_shapes.py')
-    parser.add_argument('--data', type=Path, default=Path('data/shapes'), help='default: data/shapes')
+    parser.add_argument('--data', type=Path, default=Path('data/shapes'), help='clips; default: data/shapes')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/demo'), help='default: work_dirs/demo')
     args = parser.parse_args()
     if not args.config.is_file():
@@ -28,12 +28,12 @@ def main() -> int:
     args = parse_args()
     config = Path(os.path.relpath(args.config))
     try:
-        predictions = Job(config, args.data, args.work_dir, say=lambda line: print(line, flush=True)).run()
+        predictions = Demo(config, args.data, args.work_dir, say=lambda line: print(line, flush=True)).run()
     except (DemoError, OSError, ValueError) as error:
         print(f'demo failed: {error}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print('\ndemo interrupted: the clips stay, training begins anew next time', file=sys.stderr)
+        print('\ndemo interrupted: the next run reuses the clips and trains from the start', file=sys.stderr)
         return 130
     print(predictions.summary())
     return 0

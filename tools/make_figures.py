@@ -1,4 +1,4 @@
-"""Generate a small data set in COCO's format: ``python tools/make_figures.py [ROOT]`` (see vidtx_mm.demo.figures)."""
+"""Generate a small COCO data set: ``python tools/make_figures.py [ROOT]`` (see vidtx_mm.demo.figures)."""
 
 import argparse
 from dataclasses import asdict
@@ -19,7 +19,7 @@ def main() -> None:
     except ValueError as error:
         parser.error(str(error))
     made = make_figures(root, spec, report=print)
-    print(f'{root}: {"written" if made else "already there, nothing to do"}')
+    print(f'{root}: {"written" if made else "exists already"}')
 
 
 if __name__ == '__main__':

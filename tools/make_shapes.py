@@ -1,4 +1,4 @@
-"""Generate the demonstration's data set: ``python tools/make_shapes.py [ROOT]`` (see vidtx_mm.demo.shapes)."""
+"""Generate clips of moving shapes: ``python tools/make_shapes.py [ROOT]`` (see vidtx_mm.demo.shapes)."""
 
 import argparse
 from dataclasses import asdict
@@ -19,7 +19,7 @@ def main() -> None:
     except ValueError as error:
         parser.error(str(error))
     made = make_shapes(root, spec, report=print)
-    print(f'{root}: {"written" if made else "already there, nothing to do"}')
+    print(f'{root}: {"written" if made else "exists already"}')
 
 
 if __name__ == '__main__':

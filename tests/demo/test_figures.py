@@ -1,4 +1,4 @@
-"""The generated COCO data: reproducible, whole, and annotated as it was drawn."""
+"""The generated COCO data set is reproducible and complete, and its annotations match the images."""
 
 import json
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ def read(root: Path, kind: str, split: str) -> dict[str, Any]:
 
 
 def drawn(root: Path) -> Iterator[tuple[np.ndarray, Any, dict[str, Any]]]:
-    """(picture as drawn, object, its annotation) of all training images."""
+    """Yield (image, object, annotation) of all training images."""
     content = read(root, 'instances', 'train')
     for index, image in enumerate(content['images']):
         scene = make_scene(SPEC.size, np.random.default_rng([SPEC.seed, 0, index]))
@@ -87,7 +87,7 @@ def _near(mask: np.ndarray, x: float, y: float) -> bool:
 
 
 def test_left_and_right_differ_in_brightness(root: Path) -> None:
-    """The left elbow is brighter than the right one wherever both are seen."""
+    """The left elbow is brighter than the right one if both are visible."""
     pairs = []
     for image, thing, _ in drawn(root):
         if thing.name == 'person':

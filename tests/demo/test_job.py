@@ -1,4 +1,4 @@
-"""The demonstration's steps, with a stand-in for the minutes inside ``mim``; its config; its command."""
+"""The steps of the demo with a fake ``mim``, its config and its command."""
 
 import json
 import runpy
@@ -49,11 +49,11 @@ def test_mirrored_classes_are_those_of_their_names() -> None:
     assert named == expected
 
 
-# -- the job, on a stand-in for mim ----------------------------------------------------------------------------------
+# -- the demo, on a fake mim -----------------------------------------------------------------------------------------
 
 
 class Mim:
-    """Leaves what training and testing leave, and remembers the commands."""
+    """Write the files of training and testing, and record the commands."""
 
     def __init__(self) -> None:
         self.commands: list[str] = []
@@ -82,28 +82,28 @@ class Mim:
 
 @pytest.fixture
 def mim(monkeypatch: pytest.MonkeyPatch) -> Mim:
-    stand_in = Mim()
-    monkeypatch.setattr(job, 'run', stand_in)
+    fake = Mim()
+    monkeypatch.setattr(job, 'run', fake)
     for picture in ('confusion', 'curves', 'predictions'):  # drawn in test_report.py
         monkeypatch.setattr(job.report, f'draw_{picture}', lambda *results: results[-1].touch())
-    return stand_in
+    return fake
 
 
-def test_second_run_uses_what_is_there_until_the_config_changes(mim: Mim, tmp_path: Path) -> None:
+def test_second_run_reuses_results_until_the_config_changes(mim: Mim, tmp_path: Path) -> None:
     config = tmp_path / 'config.py'
     config.write_text(CONFIG.read_text())
     said: list[str] = []
-    demo = job.Job(config, tmp_path / 'data', tmp_path / 'work', SPEC, said.append)
+    demo = job.Demo(config, tmp_path / 'data', tmp_path / 'work', SPEC, said.append)
 
     assert demo.run().summary() == 'demo: top-1 1.00 on 16 held-out clips'
     assert mim.commands == ['train', 'test']
-    assert not [line for line in said if 'used again' in line]
+    assert not [line for line in said if 'reused' in line]
     assert all((tmp_path / 'work' / f'{name}.png').is_file() for name in ('confusion', 'curves', 'predictions'))
 
     said.clear()
     demo.run()
     assert mim.commands == ['train', 'test', 'test']
-    assert len([line for line in said if 'used again' in line]) == 2
+    assert len([line for line in said if 'reused' in line]) == 2
 
     config.write_text(CONFIG.read_text().replace('lr = 1e-3', 'lr = 2e-3'))
     demo.run()
@@ -112,7 +112,7 @@ def test_second_run_uses_what_is_there_until_the_config_changes(mim: Mim, tmp_pa
 
 
 def test_an_interrupted_training_does_not_count(mim: Mim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    demo = job.Job(CONFIG, tmp_path / 'data', tmp_path / 'work', SPEC, lambda line: None)
+    demo = job.Demo(CONFIG, tmp_path / 'data', tmp_path / 'work', SPEC, lambda line: None)
     demo.run()
     (tmp_path / 'work' / 'train' / 'trained.json').unlink()
 
@@ -128,7 +128,7 @@ def test_an_interrupted_training_does_not_count(mim: Mim, tmp_path: Path, monkey
     assert mim.commands == ['train', 'test', 'train', 'test']
 
 
-def test_the_config_is_told_where_the_clips_are_only_if_it_must(tmp_path: Path) -> None:
+def test_options_point_the_config_to_the_clips(tmp_path: Path) -> None:
     cfg = Config.fromfile(CONFIG)
     assert job.data_options(cfg, Path('data/shapes')) == []
     options = dict(option.split('=') for option in job.data_options(cfg, tmp_path)[1:])
@@ -178,7 +178,7 @@ def test_progress_lines(line: str, shown: str | None, tmp_path: Path) -> None:
 
 
 def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int | str | None:
-    """The exit code of ``python tools/demo.py ...``."""
+    """Return the exit code of ``python tools/demo.py ...``."""
     monkeypatch.setattr(sys, 'argv', ['demo.py', *arguments])
     with pytest.raises(SystemExit) as caught:
         runpy.run_path(str(ROOT / 'tools' / 'demo.py'), run_name='__main__')
@@ -189,7 +189,7 @@ def test_the_command_ends_with_the_accuracy(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], mim: Mim
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(job, 'Job', partial(job.Job, spec=SPEC))
+    monkeypatch.setattr(job, 'Demo', partial(job.Demo, spec=SPEC))
     assert command(monkeypatch) == 0
     assert capsys.readouterr().out.splitlines()[-1] == 'demo: top-1 1.00 on 16 held-out clips'
     assert (tmp_path / 'work_dirs' / 'demo' / 'confusion.png').is_file()

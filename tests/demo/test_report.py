@@ -1,4 +1,4 @@
-"""The demonstration's report, on results made up here."""
+"""The report of the demo, on invented results."""
 
 import json
 from pathlib import Path
@@ -23,14 +23,14 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def dump(file: Path, labels: np.ndarray, scores: np.ndarray) -> Path:
-    """What ``mim test --dump`` leaves."""
+    """Write the dump of ``mim test --dump``."""
     pairs = zip(labels, scores, strict=True)
     mmengine.dump([dict(gt_label=torch.tensor([y]), pred_score=torch.from_numpy(s)) for y, s in pairs], file)
     return file
 
 
 def results(mistakes: tuple[int, ...] = ()) -> tuple[np.ndarray, np.ndarray]:
-    """Labels, and scores that are right but for some clips, which are taken for the next class, the later the surer."""
+    """Return labels, and scores in which some clips are predicted as the next class, with rising confidence."""
     labels = np.arange(SPEC.test) % len(CLASSES)
     scores = np.full((SPEC.test, len(CLASSES)), 0.02)
     scores[np.arange(SPEC.test), labels] = 0.5
@@ -53,10 +53,10 @@ def test_predictions_meet_their_clips(root: Path) -> None:
 
 
 @pytest.mark.parametrize('change', [np.flip, lambda labels: labels[:-1]])
-def test_predictions_of_another_list_are_refused(root: Path, change, tmp_path: Path) -> None:
+def test_predictions_of_another_list_are_rejected(root: Path, change, tmp_path: Path) -> None:
     labels, scores = results()
     other = change(labels)
-    with pytest.raises(ValueError, match=r'other\.pkl: its \d+ labels are not those of .*test\.txt'):
+    with pytest.raises(ValueError, match=r'other\.pkl: its \d+ labels differ from .*test\.txt'):
         report.read_predictions(dump(tmp_path / 'other.pkl', other, scores[: len(other)]), root)
 
 
@@ -100,8 +100,8 @@ def test_the_sheet_shows_every_class_and_the_surest_mistakes(root: Path) -> None
 
 def test_captions(root: Path) -> None:
     read = predictions(root, mistakes=(3,))
-    assert report.caption(read, 2) == ('up: recognized (0.78)', report.RIGHT)
-    assert report.caption(read, 3) == ('down: taken for clockwise (0.50)', report.WRONG)
+    assert report.caption(read, 2) == ('up: correct (0.78)', report.RIGHT)
+    assert report.caption(read, 3) == ('down: predicted as clockwise (0.50)', report.WRONG)
 
 
 def test_a_filmstrip_keeps_the_order_of_frames() -> None:

@@ -1,4 +1,4 @@
-"""The data set of moving shapes: reproducible, balanced, readable, and mute in every single frame."""
+"""The moving shapes are reproducible, balanced and readable, and single frames carry no class information."""
 
 from pathlib import Path
 
@@ -93,7 +93,7 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 
 
 def steps(label: int, seed: int) -> np.ndarray:
-    """Displacements between successive frames on the torus, the short way round: (frames - 1, 3) of x, y, size."""
+    """Return the shortest displacements between successive frames on the torus, (frames - 1, 3) of x, y, size."""
     path = trajectory(label, SPEC.frames, np.random.default_rng(seed))
     return (np.diff(path, axis=0) + 0.5) % 1 - 0.5
 
@@ -121,7 +121,7 @@ def test_circles_turn_the_way_they_say(name: str, sign: int) -> None:
 
 
 def test_every_frame_of_every_class_is_uniform() -> None:
-    """Counts in 4 x 4 x 4 boxes of (x, y, size), per class and frame index: chi-square stays within five sigma."""
+    """Counts in 4 x 4 x 4 bins of (x, y, size), per class and frame index, have a chi-square within five sigma."""
     clips, boxes = 1024, 4
     rng = np.random.default_rng(0)
     for label in range(len(CLASSES)):
@@ -135,7 +135,7 @@ def test_every_frame_of_every_class_is_uniform() -> None:
 
 
 def moments(frames: np.ndarray) -> np.ndarray:
-    """Where the shape is and how large, from pixels of (N, T, S, S, 3) clips: (N, T, 3), complex x, complex y, area."""
+    """Measure position and area of the shape in (N, T, S, S, 3) clips: (N, T, 3), complex x, complex y, area."""
     light = frames.astype(float).mean(4)
     mask = light - np.percentile(light, 20, axis=(2, 3), keepdims=True)
     mask /= mask.max((2, 3), keepdims=True)
@@ -145,7 +145,7 @@ def moments(frames: np.ndarray) -> np.ndarray:
 
 
 def accuracy(features: np.ndarray, labels: np.ndarray) -> float:
-    """Of a ridge classifier trained on one half and tested on the other, both ways."""
+    """Return the two-fold cross-validated accuracy of a ridge classifier."""
     x = features.reshape(len(features), -1).astype(float)
     x = (x - x.mean(0)) / (x.std(0) + 1e-9)
     x = np.concatenate([x, np.ones((len(x), 1))], axis=1)
@@ -165,7 +165,7 @@ def real(z: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope='module')
 def decoded(tmp_path_factory: pytest.TempPathFactory) -> tuple[np.ndarray, np.ndarray]:
-    """640 clips as decord reads them, and their labels."""
+    """640 decoded clips and their labels."""
     folder = tmp_path_factory.mktemp('decoded')
     make_shapes(folder, ShapesSpec(train=640, val=1, test=1))
     pairs = rows(folder, 'train')
@@ -174,7 +174,7 @@ def decoded(tmp_path_factory: pytest.TempPathFactory) -> tuple[np.ndarray, np.nd
 
 @pytest.mark.parametrize('frame', [0, 1, 4, 7])
 def test_classifiers_of_one_frame_are_at_chance(decoded: tuple[np.ndarray, np.ndarray], frame: int) -> None:
-    """On the decoded files, so that traces the codec might leave of earlier frames count too."""
+    """Classify single decoded frames, in which the codec might leave traces of earlier frames."""
     frames, labels = decoded
     light = frames[:, frame].astype(float).mean(3)
     pooled = light.reshape(-1, 8, 4, 8, 4).mean((2, 4))
@@ -191,7 +191,7 @@ def test_classifiers_of_one_frame_are_at_chance(decoded: tuple[np.ndarray, np.nd
 
 
 def test_the_same_classifier_reads_motion(decoded: tuple[np.ndarray, np.ndarray]) -> None:
-    """The control of the test before: given what changes between frames, it is right most of the time."""
+    """Control of the previous test: with changes between frames, the classifier is mostly correct."""
     frames, labels = decoded
     z = moments(frames)
     moves = z[:, 1:] * z[:, :-1].conj()

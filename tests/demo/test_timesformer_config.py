@@ -1,4 +1,4 @@
-"""The TimeSformer demonstrations: the clips and the steps of the Swin one; with and without attention over time."""
+"""The TimeSformer demo configs, with and without attention over time, match the Swin one in data and steps."""
 
 from pathlib import Path
 

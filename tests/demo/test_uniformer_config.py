@@ -1,4 +1,4 @@
-"""The UniFormer demonstration: the clips, the steps and the tests of the Swin one, with another model."""
+"""The UniFormer demo config matches the Swin one except for the model."""
 
 from pathlib import Path
 

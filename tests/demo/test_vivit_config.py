@@ -1,4 +1,4 @@
-"""The ViViT demonstration: the clips and the steps of the Swin one, with the four models of the paper."""
+"""The ViViT demo config matches the Swin one in data and steps, for the four models of the paper."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ DEMO = Path(__file__).resolve().parents[2] / 'configs' / 'demo'
     ],
 )
 def test_every_model_fits_the_clips(attention: str, pool: str) -> None:
-    """As set from the command line, by the options of the config's header."""
+    """Build each model with the command-line options in the header of the config."""
     cfg, spec = Config.fromfile(DEMO / 'vivit_shapes.py'), ShapesSpec()
     assert attention in (DEMO / 'vivit_shapes.py').read_text()
     cfg.merge_from_dict({'model.backbone.attention': attention, 'model.backbone.pool': pool})

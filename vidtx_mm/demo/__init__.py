@@ -1,1 +1,1 @@
-"""The demonstration's data and pictures. Needs numpy, OpenCV and matplotlib only; no model part imports it."""
+"""Generated data sets, and the demo that trains and tests on one."""

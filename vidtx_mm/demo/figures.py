@@ -1,8 +1,8 @@
-"""Stick figures and balls in COCO's format: images with boxes, masks and 17 keypoints, for detection and pose.
+"""Generated COCO data set of stick figures and balls: images with boxes, masks and 17 keypoints.
 
-A picture holds one or two figures in random poses, seen from the front, and a ball or two on a mottled ground. Whatever
-is drawn later covers what is below: masks hold what can be seen, and covered keypoints are marked as such. Limbs are
-bright on the left and dark on the right of the figure, so that the two can be told apart.
+An image shows one or two figures in random poses, from the front, and one or two balls on a mottled background. Later
+objects cover earlier ones: masks hold the visible part, and covered keypoints have visibility 1. The limbs of a figure
+are bright on its left and dark on its right, so that a model can distinguish them.
 """
 
 import colorsys
@@ -29,18 +29,18 @@ LIMBS = [
     for start, end in (('shoulder', 'elbow'), ('elbow', 'wrist'), ('hip', 'knee'), ('knee', 'ankle'))
 ]
 BONES = [('left_shoulder', 'right_shoulder'), ('left_hip', 'right_hip'), *LIMBS]
-SIDES = {'left': 1, 'right': -1}  # a figure that faces us has its left on the right of the picture
+SIDES = {'left': 1, 'right': -1}  # the figure faces the camera: its left is on the right of the image
 
-# Lengths in units of a figure's height.
+# Lengths in units of the figure's height.
 HEAD, HALF_SHOULDERS, HALF_HIPS, NECK, TORSO = 0.085, 0.12, 0.07, 0.06, 0.28
 ARM, LEG, THICKNESS = (0.17, 0.16), (0.23, 0.22), 0.055
-FIGURE_HEIGHT, BALL_RADIUS = (0.45, 0.8), (0.06, 0.12)  # in units of the picture's side
-SEEN = 0.6  # the least part of an object that must stay uncovered
+FIGURE_HEIGHT, BALL_RADIUS = (0.45, 0.8), (0.06, 0.12)  # in units of the image side
+VISIBLE = 0.6  # least visible share of an object
 
 
 @dataclass(frozen=True)
 class FiguresSpec:
-    """What a data set is made from: ``train`` and ``val`` images, square with ``size`` pixels to a side."""
+    """Numbers of images, their side in pixels, and the seed."""
 
     train: int = 40
     val: int = 12
@@ -49,14 +49,14 @@ class FiguresSpec:
 
     def __post_init__(self) -> None:
         if self.size < 64:
-            raise ValueError(f'size={self.size}: figures need 64 pixels or more')
+            raise ValueError(f'size={self.size}: use 64 pixels or more')
         if self.train < 1 or self.val < 1 or self.seed < 0:
-            raise ValueError(f'{asdict(self)}: give at least one image to each split, and a seed from 0')
+            raise ValueError(f'{asdict(self)}: each split needs at least one image, and the seed must not be negative')
 
 
 @dataclass
 class Object:
-    """One drawn object: its class, its mask (size, size), for a person its keypoints (17, 3) as COCO has them."""
+    """Drawn object: class name, mask (size, size), and COCO keypoints (17, 3) of a person."""
 
     name: str
     mask: np.ndarray
@@ -65,14 +65,14 @@ class Object:
 
 @dataclass
 class Scene:
-    """A picture, (size, size, 3) uint8 BGR, and what is on it, from the back to the front."""
+    """Image, (size, size, 3) uint8 BGR, and its objects from back to front."""
 
     image: np.ndarray
     objects: list[Object] = field(default_factory=list)
 
 
 def pose(rng: Generator, size: int) -> np.ndarray:
-    """The keypoints (17, 2) of a figure in pixels, all inside the picture. Angles count from straight down."""
+    """Draw random keypoints (17, 2) of a figure in pixels, all inside the image; angles start straight down."""
     height = size * rng.uniform(*FIGURE_HEIGHT)
     points = {'nose': np.zeros(2)}
     for side, sign in SIDES.items():
@@ -113,11 +113,11 @@ def _pixel(point: np.ndarray) -> tuple[int, int]:
 
 
 def _draw_person(points: np.ndarray, rng: Generator) -> Callable[[np.ndarray, bool], None]:
-    """Draws a figure on a picture, or its silhouette in ones."""
+    """Return a function that draws a figure on an image, or its silhouette with ones."""
     torso, skin = _color(rng, (0.6, 1), (0.6, 0.9)), (150, 190, 235)
     colors = {'left': _color(rng, (0.5, 1), (0.9, 1)), 'right': _color(rng, (0.5, 1), (0.5, 0.6))}
     shoulders, nose = points[[INDEX['left_shoulder'], INDEX['right_shoulder']]], points[INDEX['nose']]
-    unit = np.linalg.norm(shoulders[0] - shoulders[1]) / (2 * HALF_SHOULDERS)  # the figure's height
+    unit = np.linalg.norm(shoulders[0] - shoulders[1]) / (2 * HALF_SHOULDERS)  # height of the figure
     thickness = max(2, round(unit * THICKNESS))
 
     def draw(canvas: np.ndarray, silhouette: bool) -> None:
@@ -170,7 +170,7 @@ def make_scene(size: int, rng: Generator) -> Scene:
         objects.append(Object(str(name), mask, points))
     for number, thing in enumerate(objects):
         thing.mask = owner == number
-        if thing.mask.sum() < SEEN * whole[number]:
+        if thing.mask.sum() < VISIBLE * whole[number]:
             return make_scene(size, rng)
         if thing.keypoints is not None:
             columns, rows = np.rint(thing.keypoints).astype(int).T
@@ -209,7 +209,7 @@ def _write_split(root: Path, spec: FiguresSpec, split: str) -> None:
         scene = make_scene(spec.size, np.random.default_rng([spec.seed, SPLITS.index(split), index]))
         name = f'{index:05d}.png'
         if not cv2.imwrite(str(root / split / name), scene.image):
-            raise OSError(f'{root / split / name}: OpenCV cannot write here')
+            raise OSError(f'{root / split / name}: OpenCV cannot write this file; check that the folder is writable')
         images.append(dict(id=index + 1, file_name=name, width=spec.size, height=spec.size))
         annotations += [_annotation(thing, len(annotations) + n, index + 1) for n, thing in enumerate(scene.objects, 1)]
     person, ball = (dict(id=number, name=name) for number, name in enumerate(CLASSES, 1))
@@ -224,7 +224,7 @@ def _write_split(root: Path, spec: FiguresSpec, split: str) -> None:
 
 
 def make_figures(root: Path, spec: FiguresSpec, report: Callable[[str], None] = lambda line: None) -> bool:
-    """Write the data set into ``root`` unless it is there; returns whether anything was written."""
+    """Write the data set into ``root``; return False if it is there already."""
     note = root / 'figures.json'
     wanted = json.dumps(asdict(spec), indent=2) + '\n'
     if note.is_file() and note.read_text() == wanted:

@@ -1,7 +1,6 @@
-"""The demonstration: make the clips, train and test through the real ``mim``, draw what came out.
+"""Demo: generate clips, train and test with ``mim``, and plot the results.
 
-What is there is used again: the clips, if they were made from the same spec, and the trained model, if config, clips
-and model code are the same.
+A second run reuses the clips if their spec is the same, and the trained model if config, clips and model code are.
 """
 
 import hashlib
@@ -24,16 +23,16 @@ from .shapes import ShapesSpec, make_shapes, manifest
 
 PACKAGE = Path(__file__).resolve().parents[1]
 MODEL_CODE = ('backbones', 'heads', 'layers')
-TAIL = 30  # lines of its log that a failed command shows
+TAIL = 30  # log lines to show of a failed command
 
 
 class DemoError(RuntimeError):
-    """A step failed; the message says which, why, and what to do."""
+    """A step failed; the message names the step, the cause and the remedy."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """What to train on what, and where everything goes. Paths are relative to the working directory, or absolute."""
+class Demo:
+    """One config trained and tested on generated clips; relative paths start at the working directory."""
 
     config: Path
     data: Path
@@ -42,36 +41,34 @@ class Job:
     say: Callable[[str], None] = print
 
     def run(self) -> report.Predictions:
-        """All steps. Raises ``DemoError`` if one of them fails."""
+        """Run all steps. Raises ``DemoError`` if one fails."""
         cfg = Config.fromfile(self.config)
         self.say(f'[1/4] clips in {self.data}')
         if not make_shapes(self.data, self.spec, lambda line: self.say(f'  {line}')):
-            self.say('  already there: used again')
-        trained = self.trained(cfg)
+            self.say('  reused')
+        trained = self.train(cfg)
         predictions = self.test(cfg, trained)
-        self.say('[4/4] pictures')
+        self.say('[4/4] figures')
         self.draw(cfg, trained, predictions)
         return predictions
 
     # -- steps ---------------------------------------------------------------------------------------------------
 
-    def trained(self, cfg: Config) -> Path:
-        """The folder of the training run, which holds the checkpoint of the best epoch."""
+    def train(self, cfg: Config) -> Path:
+        """Return the folder of the training run, with the checkpoint of the best epoch; train if there is none."""
         folder = self.work_dir / 'train'
         note = folder / 'trained.json'
         wanted = fingerprint(cfg, self.spec)
         if note.is_file() and note.read_text() == wanted and len(best_checkpoints(folder)) == 1:
-            self.say(
-                f'[2/4] training: same config, clips and model code as in {folder}: used again (delete it to retrain)'
-            )
+            self.say(f'[2/4] training: reused {folder}: same config, clips and model code (delete it to retrain)')
             return folder
-        self.say(f'[2/4] training for {cfg.train_cfg.max_epochs} epochs; the first lines take some seconds')
+        self.say(f'[2/4] training for {cfg.train_cfg.max_epochs} epochs; the first line takes some seconds')
         for old in (note, *best_checkpoints(folder)):
             old.unlink(missing_ok=True)
         start = monotonic()
         self.mim('train', cfg, '--work-dir', folder)
         if len(best_checkpoints(folder)) != 1:
-            raise DemoError(f'{folder} holds no best_*.pth after training; see {self.work_dir / "train.log"}')
+            raise DemoError(f'{folder} has no best_*.pth after training; see {self.work_dir / "train.log"}')
         note.write_text(wanted)
         self.say(f'  trained in {monotonic() - start:.0f} s')
         return folder
@@ -96,7 +93,7 @@ class Job:
     # -- mim -----------------------------------------------------------------------------------------------------
 
     def mim(self, command: str, cfg: Config, *arguments: str | Path) -> None:
-        """Run ``mim COMMAND mmaction CONFIG ...``; show its progress, keep its whole output in COMMAND.log."""
+        """Run ``mim COMMAND mmaction CONFIG ...``, show its progress and write its output to COMMAND.log."""
         words = ['mim', command, 'mmaction', self.config, *arguments, *data_options(cfg, self.data)]
         self.work_dir.mkdir(parents=True, exist_ok=True)
         self.say(f'  {shlex.join(map(str, words))}')
@@ -104,7 +101,7 @@ class Job:
 
 
 def data_options(cfg: Config, data: Path) -> list[str]:
-    """What a config needs to be told if the clips are not where it says."""
+    """Return the options that point a config to ``data``, none if it does already."""
     if Path(cfg.data_root) == data:
         return []
     options = ['--cfg-options']
@@ -119,14 +116,14 @@ def best_checkpoints(folder: Path) -> list[Path]:
 
 
 def fingerprint(cfg: Config, spec: ShapesSpec) -> str:
-    """All that a trained model depends on, as text: digests of the config with its base, the clips and the code."""
+    """Return digests of all that a trained model depends on: the resolved config, the clips and the model code."""
     code = b''.join(file.read_bytes() for part in MODEL_CODE for file in sorted((PACKAGE / part).glob('*.py')))
     parts = dict(config=cfg.pretty_text.encode(), clips=manifest(spec).encode(), code=code)
     return json.dumps({name: hashlib.sha256(text).hexdigest() for name, text in parts.items()}, indent=2) + '\n'
 
 
 def run(command: Sequence[str], log: Path, say: Callable[[str], None]) -> None:
-    """Run a command, say its progress, write everything into ``log``. Raises ``DemoError`` with the end of it."""
+    """Run a command, show its progress, and write its output to ``log``. Raises ``DemoError`` with the last lines."""
     tail: deque[str] = deque(maxlen=TAIL)
     environment = os.environ | {'PYTHONUNBUFFERED': '1'}
     process = subprocess.Popen(
@@ -148,8 +145,8 @@ def run(command: Sequence[str], log: Path, say: Callable[[str], None]) -> None:
                 say(f'  {shown}')
     if process.returncode:
         raise DemoError(
-            f'{shlex.join(command)}\nended with exit code {process.returncode}; its last lines (all are in {log}):\n\n'
-            f'{"".join(tail)}\n`python tools/doctor.py` says what this installation lacks.'
+            f'{shlex.join(command)}\nfailed with exit code {process.returncode}; the last lines of {log}:\n\n'
+            f'{"".join(tail)}\nCheck the installation with `python tools/doctor.py`.'
         )
 
 
@@ -158,7 +155,7 @@ RESULT_LINE = re.compile(r'Epoch\((val|test)\)\s+(?:\[(\d+)\])?\[\s*\d+/\d+\].*a
 
 
 def progress(line: str) -> str | None:
-    """A line of MMEngine's log in short, or ``None`` if it is about something else."""
+    """Shorten a progress line of MMEngine's log; return ``None`` for other lines."""
     if match := TRAIN_LINE.search(line):
         epoch, step, steps, eta, loss = match.groups()
         return f'epoch {epoch:>2}, step {step:>{len(steps)}}/{steps}: loss {float(loss):.3f}, {eta} to go'

@@ -1,4 +1,4 @@
-"""What came out: read MMAction2's records and draw the confusion matrix, the curves and a sheet of predictions."""
+"""Read the records of MMAction2, and draw confusion matrix, training curves and a sheet of predictions."""
 
 import json
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ import mmengine
 import numpy as np
 from matplotlib.figure import Figure
 
-RIGHT, WRONG = '#1b6ca8', '#c1272d'  # blue and red, told apart without color vision too
+RIGHT, WRONG = '#1b6ca8', '#c1272d'  # blue and red, distinct with color blindness too
 GRID: dict[str, Any] = dict(color='#d9d9d9', linewidth=0.6)
 SHEET_ROWS = 8
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Of N held-out clips, in the order of their list: ``paths``, ``labels`` (N,) and ``scores`` (N, classes)."""
+    """Predictions for N held-out clips, in the order of their list: ``labels`` (N,) and ``scores`` (N, classes)."""
 
     paths: list[Path]
     labels: np.ndarray
@@ -33,15 +33,15 @@ class Predictions:
         return self.predicted == self.labels
 
     def summary(self) -> str:
-        """The demonstration's last line; the accuracy is cut, not rounded, so that 0.95 is 0.95."""
+        """Return the last line of the demo. The accuracy is rounded down, so that 0.95 means at least 0.95."""
         percent = 100 * int(self.correct.sum()) // len(self.labels)
         return f'demo: top-1 {percent // 100}.{percent % 100:02d} on {len(self.labels)} held-out clips'
 
 
 def read_predictions(dump: Path, root: Path, split: str = 'test') -> Predictions:
-    """Join what ``mim test --dump`` wrote with the list that it was made from.
+    """Read the dump of ``mim test --dump`` and the list of its clips.
 
-    Raises ``ValueError`` where the two do not tell the same labels.
+    Raises ``ValueError`` if their labels differ.
     """
     rows = [line.rsplit(maxsplit=1) for line in (root / f'{split}.txt').read_text().splitlines()]
     labels = np.array([int(label) for _, label in rows])
@@ -49,7 +49,7 @@ def read_predictions(dump: Path, root: Path, split: str = 'test') -> Predictions
     dumped = np.array([int(sample['gt_label']) for sample in samples])
     if not np.array_equal(dumped, labels):
         raise ValueError(
-            f'{dump}: its {len(dumped)} labels are not those of {root / f"{split}.txt"} ({len(labels)} clips); '
+            f'{dump}: its {len(dumped)} labels differ from {root / f"{split}.txt"} ({len(labels)} clips); '
             'delete it and test again'
         )
     scores = np.stack([np.asarray(sample['pred_score'], dtype=float) for sample in samples])
@@ -59,7 +59,7 @@ def read_predictions(dump: Path, root: Path, split: str = 'test') -> Predictions
 
 @dataclass(frozen=True)
 class Curves:
-    """Points (epoch, value) of the training loss and of the accuracies, and the epoch that the test took."""
+    """Training loss, training accuracy and validation accuracy as (epoch, value) points."""
 
     loss: list[tuple[float, float]]
     train: list[tuple[float, float]]
@@ -67,16 +67,16 @@ class Curves:
 
     @property
     def best(self) -> tuple[float, float]:
-        """The first of the best validation epochs, as MMEngine's checkpoint hook chooses."""
+        """Return the first epoch of the best validation accuracy, which MMEngine's checkpoint hook keeps."""
         return max(self.val, key=lambda point: (point[1], -point[0]))
 
 
 def read_curves(scalars: Path, steps_per_epoch: int) -> Curves:
-    """Read the ``scalars.json`` of MMEngine's LocalVisBackend: a JSON object a line, training and validation mixed."""
+    """Read ``scalars.json`` of MMEngine's LocalVisBackend: one JSON object per line, of training or validation."""
     rows: list[dict[str, Any]] = [json.loads(line) for line in scalars.read_text().splitlines() if line.strip()]
     train = [row for row in rows if 'loss' in row]
     if not train:
-        raise ValueError(f'{scalars}: holds no training loss; delete the folder above it and train again')
+        raise ValueError(f'{scalars} has no training loss; delete its run folder and train again')
     return Curves(
         loss=[(row['iter'] / steps_per_epoch, row['loss']) for row in train],
         train=[(row['iter'] / steps_per_epoch, row['top1_acc']) for row in train],
@@ -85,7 +85,7 @@ def read_curves(scalars: Path, steps_per_epoch: int) -> Curves:
 
 
 def draw_confusion(predictions: Predictions, file: Path) -> None:
-    """Counts of (true, predicted) with the class names."""
+    """Draw the counts of (true, predicted) with the class names."""
     names, count = predictions.classes, len(predictions.classes)
     matrix = np.zeros((count, count), dtype=int)
     np.add.at(matrix, (predictions.labels, predictions.predicted), 1)
@@ -109,14 +109,14 @@ def draw_confusion(predictions: Predictions, file: Path) -> None:
 
 
 def draw_curves(curves: Curves, chance: float, file: Path) -> None:
-    """Training loss (logarithmic) on the left, accuracy in training and validation on the right, over epochs."""
+    """Plot the training loss (logarithmic) on the left, and training and validation accuracy on the right."""
     figure = Figure(figsize=(10, 4), layout='constrained')
     left, right = figure.subplots(1, 2)
     left.plot(*np.transpose(curves.loss), color=RIGHT)
     left.set(xlabel='epoch', ylabel='cross-entropy', yscale='log', title='Training loss')
     right.plot(*np.transpose(curves.train), color='#9db8cc', linewidth=1, label='training batches, mirrored clips too')
     right.plot(*np.transpose(curves.val), color=RIGHT, marker='.', label='validation')
-    right.plot(*curves.best, 'o', markersize=10, markerfacecolor='none', color=WRONG, label='the epoch that is tested')
+    right.plot(*curves.best, 'o', markersize=10, markerfacecolor='none', color=WRONG, label='tested epoch')
     right.axhline(chance, color='#777777', linewidth=1, linestyle=':', label='chance')
     right.set(xlabel='epoch', ylabel='top-1', ylim=(0, 1.03), title='Accuracy')
     right.legend(loc='lower right', framealpha=1)
@@ -128,13 +128,13 @@ def draw_curves(curves: Curves, chance: float, file: Path) -> None:
 
 
 def read_clip(path: Path) -> np.ndarray:
-    """All frames of a video as the model gets them: (T, H, W, 3) uint8 RGB."""
+    """Read all frames of a video, (T, H, W, 3) uint8 RGB."""
     reader = decord.VideoReader(str(path), num_threads=1)
     return reader.get_batch(range(len(reader))).asnumpy()
 
 
 def choose(predictions: Predictions) -> tuple[list[int], list[int]]:
-    """Clips to show: the first of each class, and the mistakes (the surest first), filled up with second clips."""
+    """Choose clips to show: the first of each class, then mistakes by falling confidence, then second clips."""
     seen = [np.flatnonzero(predictions.labels == label) for label in range(len(predictions.classes))]
     first = [int(clips[0]) for clips in seen if len(clips)]
     confidence = predictions.scores.max(1)
@@ -144,18 +144,18 @@ def choose(predictions: Predictions) -> tuple[list[int], list[int]]:
 
 
 def filmstrip(frames: np.ndarray, zoom: int = 3, gap: int = 4) -> np.ndarray:
-    """(T, H, W, 3) frames side by side, enlarged, on white."""
+    """Place (T, H, W, 3) frames side by side, enlarged by ``zoom``, on white."""
     frames = frames.repeat(zoom, axis=1).repeat(zoom, axis=2)
     padded = np.pad(frames, ((0, 0), (0, 0), (0, gap), (0, 0)), constant_values=255)
     return np.concatenate(list(padded), axis=1)[:, :-gap]
 
 
 def draw_predictions(predictions: Predictions, file: Path) -> None:
-    """Clips as rows of frames from left to right, with the true and the predicted class and its probability."""
+    """Draw clips as rows of frames, with true class, predicted class and its probability."""
     columns = choose(predictions)
-    heads = ('The first held-out clip of each class', 'Further held-out clips, mistakes first')
+    heads = ('First held-out clip of each class', 'Further held-out clips, mistakes first')
     figure = Figure(figsize=(17, 1.35 * SHEET_ROWS + 0.8), layout='constrained')
-    title = f'{tally(predictions)}. Frames run from left to right; what leaves on one side comes in on the other'
+    title = f'{tally(predictions)}. Frames run from left to right; shapes wrap around at the borders'
     figure.suptitle(title, fontsize=12)
     grid = figure.subplots(SHEET_ROWS, 2, squeeze=False)
     for axes in grid.flat:
@@ -171,15 +171,15 @@ def draw_predictions(predictions: Predictions, file: Path) -> None:
 
 
 def tally(predictions: Predictions) -> str:
-    return f'{int(predictions.correct.sum())} of {len(predictions.labels)} held-out clips right'
+    return f'{int(predictions.correct.sum())} of {len(predictions.labels)} held-out clips correct'
 
 
 def caption(predictions: Predictions, clip: int) -> tuple[str, str]:
     true, predicted = predictions.labels[clip], predictions.predicted[clip]
     probability = f'{predictions.scores[clip, predicted]:.2f}'
     if true == predicted:
-        return f'{predictions.classes[true]}: recognized ({probability})', RIGHT
-    return f'{predictions.classes[true]}: taken for {predictions.classes[predicted]} ({probability})', WRONG
+        return f'{predictions.classes[true]}: correct ({probability})', RIGHT
+    return f'{predictions.classes[true]}: predicted as {predictions.classes[predicted]} ({probability})', WRONG
 
 
 def save(figure: Figure, file: Path) -> None:

@@ -1,13 +1,12 @@
-"""Moving shapes: mp4 clips whose class shows in the motion and in nothing else.
+"""Generated clips of moving shapes, whose class depends on the motion alone.
 
-A bright shape on a dark plain ground moves left, right, up or down, circles one way or the other, grows or shrinks.
+A bright shape on a dark plain background moves left, right, up or down, circles in one of two directions, grows or
+shrinks.
 
-Why a single frame tells nothing. The frame wraps around (what leaves on the right comes in on the left), and so does
-the size (the largest shape is followed by the smallest). Position and size together are thus one point on a
-three-dimensional torus. Its start is drawn uniformly and without looking at the class, and a class only adds a
-displacement. A uniform point plus any independent displacement is uniform again, so every frame of every class follows
-exactly the same distribution. Without wrapping this is impossible: what moves right must, on average, be further right
-at the end of the clip.
+A single frame carries no information about the class. Positions wrap around at the borders, and sizes wrap around from
+the largest to the smallest. Position and size are thus a point on a three-dimensional torus. Its start is uniform and
+independent of the class, and a class only adds a displacement. The sum is again uniform, so that each frame of each
+class has the same distribution. Without the wrapping, a shape that moves right would on average end further right.
 """
 
 import colorsys
@@ -24,21 +23,21 @@ from numpy.random import Generator
 CLASSES = ('left', 'right', 'up', 'down', 'clockwise', 'counterclockwise', 'growing', 'shrinking')
 SPLITS = ('train', 'val', 'test')
 
-# Everything per frame is in units of the torus: 1 is the width of the frame, or the whole range of sizes.
+# Displacements per frame, in units of the torus: 1 is the width of the frame, or the whole range of sizes.
 SPEED = (0.06, 0.12)
 HEADING_JITTER = 0.2  # radians
 ORBIT_RADIUS = (0.14, 0.22)
 ORBIT_SPEED = (0.6, 0.95)  # radians per frame
 SIZE_SPEED = (0.07, 0.12)
-SIZE = (0.10, 0.24)  # half the height of the smallest and of the largest shape
+SIZE = (0.10, 0.24)  # half height of the smallest and the largest shape
 
 
 @dataclass(frozen=True)
 class ShapesSpec:
-    """What a data set is made from: equal specs give equal files.
+    """Specification of a data set; equal specs give equal files.
 
-    ``train``, ``val`` and ``test`` are numbers of clips, ``frames`` is the length of a clip and ``size`` the edge of
-    its square frames in pixels (even, as the codec asks).
+    ``train``, ``val`` and ``test`` are numbers of clips, ``frames`` is the length of a clip, and ``size`` the side of
+    its square frames in pixels (even, for the codec).
     """
 
     train: int = 1024
@@ -51,10 +50,10 @@ class ShapesSpec:
 
     def __post_init__(self) -> None:
         if self.size < 16 or self.size % 2:
-            raise ValueError(f'size={self.size}: give an even number of pixels, 16 or more')
+            raise ValueError(f'size={self.size}: use an even number of pixels, 16 or more')
         too_small = {name: value for name, value in asdict(self).items() if value < (name != 'seed')}
         if too_small:
-            raise ValueError(f'{too_small}: every count must be at least 1, the seed at least 0')
+            raise ValueError(f'{too_small}: counts must be at least 1, and the seed at least 0')
 
 
 # -- motion: displacement on the torus (x, y, size), one row per frame, x to the right and y downwards ----------------
@@ -99,12 +98,12 @@ MOTIONS: dict[str, Callable[[Generator, int], np.ndarray]] = {
 
 
 def trajectory(label: int, frames: int, rng: Generator) -> np.ndarray:
-    """A clip's path: (frames, 3) of x, y and size, each in [0, 1) and uniform in every frame of every class."""
+    """Draw the path of a clip, (frames, 3) of x, y and size in [0, 1), uniform in each frame of each class."""
     start = rng.uniform(size=3)
     return (start + MOTIONS[CLASSES[label]](rng, frames)) % 1.0
 
 
-# -- looks: signed distance to an outline of half-height r, negative inside --------------------------------------------
+# -- appearance: signed distance to an outline of half-height r, negative inside ---------------------------------------
 
 
 def _disc(dx: np.ndarray, dy: np.ndarray, r: np.ndarray) -> np.ndarray:
@@ -131,7 +130,7 @@ def _color(hue: float, saturation: float, value: float) -> np.ndarray:
 
 
 def render(path: np.ndarray, size: int, rng: Generator) -> np.ndarray:
-    """Draw a path of shape (T, 3), as from `trajectory`, in looks drawn from ``rng``: (T, size, size, 3) uint8 RGB."""
+    """Render a path (T, 3) with a random outline and random colors: (T, size, size, 3) uint8 RGB."""
     outline = OUTLINES[rng.integers(len(OUTLINES))]
     shape_color = _color(rng.uniform(), rng.uniform(0, 0.6), rng.uniform(0.85, 1))
     ground_color = _color(rng.uniform(), rng.uniform(0, 0.6), rng.uniform(0.02, 0.2))
@@ -145,7 +144,7 @@ def render(path: np.ndarray, size: int, rng: Generator) -> np.ndarray:
 
 
 def make_clip(label: int, spec: ShapesSpec, rng: Generator) -> np.ndarray:
-    """One clip of a class: (frames, size, size, 3) uint8 RGB."""
+    """Generate a clip of a class, (frames, size, size, 3) uint8 RGB."""
     return render(trajectory(label, spec.frames, rng), spec.size, rng)
 
 
@@ -158,7 +157,7 @@ def write_mp4(frames: np.ndarray, path: Path, fps: int) -> None:
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'mp4v'), fps, (width, height))
     if not writer.isOpened():
         raise OSError(
-            f'{path}: OpenCV cannot write mp4v video; check that the folder exists and is writable, and that OpenCV '
+            f'{path}: OpenCV cannot write mp4v video; check that the folder is writable, and that OpenCV '
             'has FFmpeg (pip install opencv-python)'
         )
     for frame in frames:
@@ -167,27 +166,27 @@ def write_mp4(frames: np.ndarray, path: Path, fps: int) -> None:
 
 
 def manifest(spec: ShapesSpec) -> str:
-    """The text of ``shapes.json``: the spec, and a digest of this file, so that a changed generator makes it anew."""
+    """Return the text of ``shapes.json``: the spec and a digest of this file, to regenerate after changes of it."""
     generator = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
     return json.dumps({'spec': asdict(spec), 'generator': generator}, indent=2) + '\n'
 
 
 def clip_names(spec: ShapesSpec, split: str) -> list[str]:
-    """Paths below the root, in the order of the list; the classes take turns."""
+    """Return paths below the root, in the order of the list, with alternating classes."""
     return [f'{split}/{index:05d}_{CLASSES[index % len(CLASSES)]}.mp4' for index in range(getattr(spec, split))]
 
 
 def is_made(root: Path, spec: ShapesSpec) -> bool:
-    """Whether ``root`` holds exactly this data set, whole (``shapes.json`` is written last)."""
+    """Return whether ``root`` holds this data set completely (``shapes.json`` is written last)."""
     note = root / 'shapes.json'
     names = [f'{split}.txt' for split in SPLITS] + [name for split in SPLITS for name in clip_names(spec, split)]
     return note.is_file() and note.read_text() == manifest(spec) and all((root / name).is_file() for name in names)
 
 
 def make_shapes(root: Path, spec: ShapesSpec, report: Callable[[str], None] = lambda line: None) -> bool:
-    """Write the data set into ``root`` unless it is there; returns whether anything was written.
+    """Write the data set into ``root``; return False if it is there already.
 
-    Every clip has its own random stream, so that clip n of a split does not depend on how many there are.
+    Each clip has its own random stream, so that clip n of a split does not depend on the number of clips.
     """
     if is_made(root, spec):
         return False
