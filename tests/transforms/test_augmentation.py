@@ -8,7 +8,8 @@ from mmaction.models import ActionDataPreprocessor
 from mmaction.structures import ActionDataSample
 
 from vidtx_mm.transforms import ClipColorJitter, NormalizedErasing, RandAugment
-from vidtx_mm.transforms.image_ops import IMGAUG, INCREASING, PIXELWISE
+from vidtx_mm.transforms.color import adjust_hue, adjust_saturation
+from vidtx_mm.transforms.image_ops import IMGAUG, INCREASING, PIXELWISE, PLAIN
 from vidtx_mm.transforms.rand_augment import POLICIES, Policy
 
 MEAN, STD = np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375])
@@ -56,6 +57,15 @@ def test_erasing_with_noise_for_each_pixel_and_frame():
     assert np.abs(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]) < 0.1
 
 
+def test_erased_box_is_smaller_than_the_frame_and_reaches_its_edges():
+    """timm draws again while height or width of the box reach the frame's; the last offset is included."""
+    transform = NormalizedErasing(MEAN, STD)
+    boxes = np.array([transform.random_patch(30, 30) for _ in range(3000)])
+    assert (boxes[:, 2:] < 30).all() and (boxes[:, 2:] >= 1).all()
+    assert (boxes[:, :2] + boxes[:, 2:]).max() == 30 and boxes[:, :2].min() == 0
+    assert NormalizedErasing(MEAN, STD).random_patch(1, 1)[2:] == (0, 0), 'no box fits'
+
+
 def test_erasing_probability_and_mode():
     transform = NormalizedErasing(MEAN, STD, erase_prob=0.25)
     changed = sum(transform(clip(frames=1, height=8, width=8))['imgs'][0].dtype == np.float32 for _ in range(1000))
@@ -92,6 +102,48 @@ def test_color_of_a_pixel_against_colorsys():
         h, s, v = colorsys.rgb_to_hsv(*pixel + brightness)
         expected = colorsys.hsv_to_rgb((h + hue) % 1, min(s * (1 + saturation), 1), v)
         np.testing.assert_allclose(got, expected, atol=2e-3)
+
+
+def tensorflow_saturation(pixel, factor):
+    """TensorFlow's ``adjust_saturation``: to HSV and back, the saturation clipped to [0, 1]."""
+    value, least = max(pixel), min(pixel)
+    old = (value - least) / value if value > 0 else 0
+    new = min(max(old * factor, 0), 1)
+    chroma = new * value
+    return [value - chroma + chroma * ((c - least) / (value - least) if value > least else 1) for c in pixel]
+
+
+def tensorflow_hue(pixel, turn):
+    """TensorFlow's ``adjust_hue``: turns the hue, and keeps least and largest channel as they are."""
+    least, spread = min(pixel), max(pixel) - min(pixel)
+    if spread == 0:
+        return list(pixel)
+    hue, _, _ = colorsys.rgb_to_hsv(*[(c - least) / spread for c in pixel])
+    return [least + spread * c for c in colorsys.hsv_to_rgb((hue + turn) % 1, 1, 1)]
+
+
+def test_saturation_and_hue_outside_of_the_range():
+    """Brightness and contrast move values below 0 and above 1, where OpenCV's HSV is another."""
+    pixels = np.random.uniform(-0.4, 1.4, (500, 3)).astype(np.float32)
+    pixels[:20] -= 0.6  # no channel is positive
+    for factor, turn in ((0.6, -0.2), (1.4, 0.15), (1.0, 0.0)):
+        got = adjust_saturation(pixels[None, None], factor)[0, 0]
+        np.testing.assert_allclose(got, [tensorflow_saturation(p, factor) for p in pixels], atol=1e-5)
+        got = adjust_hue(pixels[None, None], turn)[0, 0]
+        np.testing.assert_allclose(got, [tensorflow_hue(p, turn) for p in pixels], atol=2e-5)
+
+
+def test_colors_are_clipped_before_a_clip_turns_gray(monkeypatch):
+    """A brightness beyond the range: gray is the luma of (1, 1, 0.6), not that of (1.2, 1.1, 0.6), which is above 1."""
+    pixel = np.array([1.2, 1.1, 0.6]) - 0.1
+    frames = np.broadcast_to(pixel, (1, 2, 2, 3)).astype(np.float32)
+    jittered = ClipColorJitter._jitter(frames, 0.1, 0.0, 0.0, 0.0)
+    np.testing.assert_allclose(jittered[0, 0, 0], [1, 1, 0.6], atol=1e-5)
+
+    monkeypatch.setattr(ClipColorJitter, '_jitter', staticmethod(lambda frames, *_: np.clip(frames * 3, 0, 1)))
+    imgs = [np.full((2, 2, 3), (200, 30, 10), np.uint8)]
+    gray = ClipColorJitter(prob=1.0, gray_prob=1.0)(dict(imgs=imgs))['imgs'][0]
+    assert (gray == round(255 * 0.2989 + 90 * 0.587 + 30 * 0.114)).all()
 
 
 def test_contrast_is_about_the_mean_of_each_frame_and_channel():
@@ -196,11 +248,11 @@ def test_statistics_of_each_frame_or_of_the_clip(name):
     assert whole[0].min() < 15 and whole[1].max() > 240
 
 
-def test_cutout_greys_the_same_square_in_all_frames():
-    x = np.zeros((3, 60, 60, 3), dtype=np.uint8)
+def test_cutout_of_vivit_is_black_and_the_same_in_all_frames():
+    x = np.full((3, 60, 60, 3), 50, dtype=np.uint8)
     got = PIXELWISE['cutout'][0](x, 8)
-    assert not x.any() and (got == got[:1]).all() and set(np.unique(got)) == {0, 128}
-    assert 8 * 8 <= (got[0, ..., 0] == 128).sum() <= 16 * 16
+    assert (x == 50).all() and (got == got[:1]).all() and set(np.unique(got)) == {0, 50}
+    assert 8 * 8 <= (got[0, ..., 0] == 0).sum() <= 16 * 16
 
 
 @pytest.mark.parametrize(
@@ -213,6 +265,13 @@ def test_cutout_greys_the_same_square_in_all_frames():
         ('increasing', 'posterize', 7, 2, 2),
         ('increasing', 'solarize', 7, 77, 77),
         ('increasing', 'solarize_add', 7, 77, 77),
+        ('plain', 'color', 10, 1.9, 1.9),
+        ('plain', 'sharpness', 5, 1.0, 1.0),
+        ('plain', 'posterize', 5, 2, 2),
+        ('plain', 'posterize', 10, 4, 4),
+        ('plain', 'solarize', 5, 128, 128),
+        ('plain', 'solarize_add', 5, 55, 55),
+        ('plain', 'rotate', 5, -15, 15),
         ('imgaug', 'rotate', 7, -7, 7),
         ('imgaug', 'color', 7, 0.79, 1.21),
         ('imgaug', 'posterize', 7, 7, 7),
@@ -244,13 +303,40 @@ def test_all_frames_get_the_same_operation(policy, name):
     assert out.dtype == np.uint8 and out.shape == (3, 32, 40, 3)
 
 
+@pytest.mark.parametrize('name', ['rotate', 'shear_x', 'shear_y', 'translate_x', 'translate_y'])
+def test_geometry_of_imgaug_takes_the_nearest_pixel(name):
+    """No new values beside the gray of the corners."""
+    x = np.random.choice([0, 255], (2, 32, 40, 3)).astype(np.uint8)
+    assert set(np.unique(IMGAUG[name][0](x, 0.21))) <= {0, 128, 255}
+    assert len(np.unique(INCREASING[name][0](x, 0.21))) > 3
+
+
+@pytest.mark.parametrize('name', ['color', 'contrast', 'brightness', 'sharpness'])
+def test_plain_operations_change_nothing_at_level_five(name):
+    _, argument = PLAIN[name]
+    assert argument(0.5) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize('name', INCREASING)
+def test_bgr_augments_swapped_frames(name, monkeypatch):
+    apply, _ = INCREASING[name]
+    monkeypatch.setitem(POLICIES, 'test', Policy({name: (apply, lambda _: argument)}, full=10))
+    argument = {'posterize': 3, 'solarize': 100, 'solarize_add': 60}.get(name, 0.3)
+    swapped = [img[..., ::-1] for img in clip()['imgs']]
+    expected = RandAugment('test', 7, 1)(dict(imgs=swapped))['imgs']
+    got = RandAugment('test', 7, 1, channel_order='bgr')(clip())['imgs']
+    assert all((a == b[..., ::-1]).all() for a, b in zip(got, expected, strict=True))
+    rgb = RandAugment('test', 7, 1)(clip())['imgs']
+    assert (np.stack(got) != np.stack(rgb)).any() == (name in ('color', 'contrast'))
+
+
 @pytest.mark.parametrize('name', ['blur', 'smooth'])
 def test_filters_of_imgaug(name):
     out = IMGAUG[name][0](frames(), None)
     assert out.std() < 0.8 * frames().std() and abs(out.mean() - frames().mean()) < 2
 
 
-def test_cutout_of_imgaug_is_a_share_of_the_short_side():
+def test_cutout_of_imgaug_is_gray_and_a_share_of_the_short_side():
     got = IMGAUG['cutout'][0](np.zeros((2, 400, 800, 3), dtype=np.uint8), 0.1)
     assert 20 * 20 <= (got[0, ..., 0] == 128).sum() <= 40 * 40
 
@@ -289,5 +375,10 @@ def test_augmented_frames_can_be_flipped_in_place(policy):
 
 
 def test_unknown_policy():
-    with pytest.raises(ValueError, match="'increasing', 'imgaug', 'pixelwise'"):
+    with pytest.raises(ValueError, match="'increasing', 'plain', 'imgaug', 'pixelwise'"):
         RandAugment('rand-m7-n4', magnitude=7, num_ops=4)
+
+
+def test_unknown_channel_order():
+    with pytest.raises(ValueError, match="channel_order='gbr'.*'rgb', 'bgr'"):
+        RandAugment('plain', magnitude=5, num_ops=2, channel_order='gbr')

@@ -3,7 +3,7 @@ import pytest
 from mmaction.datasets.transforms import SampleFrames, UniformSample
 
 from vidtx_mm.transforms import SampleClips, SampleSegments
-from vidtx_mm.transforms.sampling import PROTOCOLS
+from vidtx_mm.transforms.sampling import PROTOCOLS, extracted_frames
 
 LENGTHS = [1, 7, 33, 63, 64, 65, 66, 130, 251, 300]
 
@@ -135,9 +135,68 @@ def test_segments_test_frame_is_the_floor_of_the_mean(n):
 
 
 def test_segments_against_uniform_sample():
-    ahead = [sample(SampleSegments(16, True), n) - sample(UniformSample(16, test_mode=True), n) for n in range(16, 90)]
+    ahead = [
+        sample(SampleSegments(16, test_mode=True), n) - sample(UniformSample(16, test_mode=True), n)
+        for n in range(16, 90)
+    ]
     assert {int(d) for difference in ahead for d in difference.flat} == {0, 1}
+
+
+@pytest.mark.parametrize('test_mode', [True, False])
+@pytest.mark.parametrize('n', [1, 5, 16, 33, 50, 77])
+def test_segments_of_uniformer_are_those_of_uniform_sample(n, test_mode):
     np.random.seed(5)
-    ours = sample(SampleSegments(16), 50)
+    ours = sample(SampleSegments(16, 'uniformer', test_mode=test_mode), n)
     np.random.seed(5)
-    assert (ours == sample(UniformSample(16), 50)).all()
+    assert (ours == sample(UniformSample(16, test_mode=test_mode), n)).all()
+
+
+# Images per frame, as FFmpeg 5.1 writes them: ffmpeg -i VIDEO -r 30 %05d.png, WebM files of numbered frames.
+EXTRACTED = {
+    (12, 31): '2233232233232233232233232233232',
+    (24, 20): '11121121112111121121',
+    (25, 20): '11121111211112111121',
+    (15, 10): '2222222222',
+    (30, 10): '1111111111',
+    (60, 20): '11110101010101010101',
+    (30000 / 1001, 40): '1' * 40,
+}
+
+
+@pytest.mark.parametrize(('fps', 'num_frames'), EXTRACTED)
+def test_extracted_frames_are_those_of_ffmpeg(fps, num_frames):
+    copies = np.bincount(extracted_frames(num_frames, fps, 30), minlength=num_frames)
+    assert ''.join(map(str, copies)) == EXTRACTED[fps, num_frames]
+
+
+@pytest.mark.parametrize('protocol', ['uniformer', 'timesformer'])
+@pytest.mark.parametrize('n', [12, 31, 48])
+def test_virtual_fps_samples_the_extracted_sequence(protocol, n):
+    """The published rules on the numbers of the extracted images, then the frame that each image shows."""
+    extracted = extracted_frames(n, 12.0, 30)
+    segment = (len(extracted) - 1) / 16
+    starts, stops = (np.round(segment * (np.arange(16) + k)).astype(int) for k in (0, 1))
+    expected = starts + int(segment / 2) if protocol == 'uniformer' else (starts + stops) // 2
+    transform = SampleSegments(16, protocol, virtual_fps=30, test_mode=True)
+    assert sample(transform, n, avg_fps=12.0).tolist() == [extracted[expected].tolist()]
+
+
+def test_virtual_fps_in_training():
+    """30 images of 12 frames: each segment of 29 / 4 images reaches the frames that its images show."""
+    np.random.seed(0)
+    transform = SampleSegments(4, 'uniformer', virtual_fps=30)
+    drawn = np.concatenate([sample(transform, 12, avg_fps=12.0) for _ in range(500)])
+    extracted = extracted_frames(12, 12.0, 30)
+    ends = [0, 7, 14, 22, 29]
+    for i in range(4):
+        assert set(drawn[:, i]) == set(extracted[ends[i] : ends[i + 1] + 1])
+
+
+def test_virtual_fps_without_a_frame_rate():
+    with pytest.raises(KeyError, match='SampleSegments: virtual_fps=30 needs the frame rate'):
+        sample(SampleSegments(8, virtual_fps=30), 30)
+
+
+def test_segments_of_an_unknown_protocol():
+    with pytest.raises(ValueError, match="protocol='vivit'.*'video_swin', 'timesformer', 'uniformer'"):
+        SampleSegments(8, protocol='vivit')

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from mmaction.datasets.transforms import ThreeCrop
+from mmaction.datasets.transforms import CenterCrop, Resize, ThreeCrop
 
-from vidtx_mm.transforms import InverseRandomRescale, ScaleJitter, UniformCrop
+from vidtx_mm.transforms import InverseRandomRescale, RandomShortSide, ResizeShortSide, ScaleJitter, UniformCrop
 
 
 def clip(height, width, frames=2):
@@ -11,6 +11,11 @@ def clip(height, width, frames=2):
     frame = np.stack([rows, columns, np.zeros_like(rows)], -1).astype(np.float32)
     imgs = [frame + (0, 0, t) for t in range(frames)]
     return dict(imgs=imgs, img_shape=(height, width), modality='RGB')
+
+
+def noise(height, width, frames=2):
+    imgs = np.random.default_rng(0).integers(0, 256, (frames, height, width, 3), dtype=np.uint8)
+    return dict(imgs=list(imgs), img_shape=(height, width), modality='RGB')
 
 
 def corners(results, frames=2):
@@ -71,7 +76,7 @@ def test_scale_jitter_draws_height_and_width_on_their_own():
 
 
 def test_scale_jitter_resizes_all_frames_alike():
-    results = ScaleJitter((1.2, 1.2))(clip(10, 20))
+    results = ScaleJitter((1.2, 1.2))(noise(10, 20))
     assert [img.shape for img in results['imgs']] == [(12, 24, 3)] * 2
 
 
@@ -86,10 +91,99 @@ def test_scale_jitter_range():
         ScaleJitter((1.3, 0.9))
 
 
-def test_inverse_rescale_is_uniform_in_the_inverse():
+@pytest.mark.parametrize(
+    ('height', 'width', 'size', 'expected'),
+    [
+        (256, 340, 224, (224, 297)),
+        (340, 256, 224, (297, 224)),
+        (240, 427, 256, (256, 455)),
+        (256, 340, 256, (256, 340)),
+        (97, 427, 224, (224, 986)),
+    ],
+)
+def test_long_side_is_rounded_down(height, width, size, expected):
+    """floor(long / short * size), as PySlowFast and dmvr."""
+    results = ResizeShortSide(size)(noise(height, width))
+    assert results['img_shape'] == results['imgs'][0].shape[:2] == expected
+    assert results['imgs'][0].dtype == np.uint8
+
+
+def test_resize_of_the_host_rounds_to_the_nearest():
+    results = Resize((-1, 224))(noise(256, 340))
+    assert results['img_shape'] == (224, 298)
+
+
+def tensorflow_resize(frame, height, width):
+    """``tf.image.resize`` with half-pixel centers, then ``tf.cast`` to uint8, which cuts."""
+
+    def neighbors(length, new):
+        at = (np.arange(new) + 0.5) * length / new - 0.5
+        low = np.floor(at)
+        return np.maximum(low, 0).astype(int), np.minimum(np.ceil(at), length - 1).astype(int), at - low
+
+    frame = frame.astype(float)
+    top, bottom, y = neighbors(frame.shape[0], height)
+    left, right, x = neighbors(frame.shape[1], width)
+    y, x = y[:, None, None], x[None, :, None]
+    upper = frame[top][:, left] * (1 - x) + frame[top][:, right] * x
+    lower = frame[bottom][:, left] * (1 - x) + frame[bottom][:, right] * x
+    return (upper * (1 - y) + lower * y + 1e-6).astype(np.uint8)
+
+
+@pytest.mark.parametrize('truncate', [True, False])
+def test_truncated_values_are_those_of_tensorflow(truncate):
+    before = noise(60, 81)
+    frame = ResizeShortSide(47, truncate)(dict(before))['imgs'][0]
+    difference = tensorflow_resize(before['imgs'][0], 47, 63).astype(int) - frame
+    if truncate:
+        assert np.mean(difference != 0) < 0.005, 'a value that is an integer but for rounding errors'
+    else:
+        assert set(difference.flat) == {-1, 0} and difference.mean() < -0.3, 'half of the values are rounded up'
+
+
+def test_scale_jitter_truncates():
+    before = noise(60, 80)
+    frame = ScaleJitter((1.2, 1.2))(dict(before))['imgs'][0]
+    assert np.mean(frame != tensorflow_resize(before['imgs'][0], 72, 96)) < 0.005
+
+
+def test_flat_frames_keep_their_value():
+    """Interpolation of equal values must not fall below them before it is cut."""
+    for value in range(256):
+        frame = ResizeShortSide(31, truncate=True)(dict(imgs=[np.full((40, 53, 3), value, np.uint8)]))['imgs'][0]
+        assert (frame == value).all()
+
+
+def test_center_crop_of_vivit_is_that_of_the_host():
+    """``tf.image.resize_with_crop_or_pad`` starts at (length - size) // 2; three crops start at the ceiling."""
+    results = clip(257, 341)
+    assert corners(CenterCrop(224)(dict(results))) == [(16, 58)]
+    assert corners(UniformCrop(224, num_crops=1)(dict(results))) == [(17, 59)]
+
+
+def test_random_short_side_is_uniform():
     np.random.seed(0)
-    results = [InverseRandomRescale((20, 40))(clip(30, 40, 1)) for _ in range(1000)]
-    sides = np.array([r['short_edge'] for r in results])
+    sides = np.array([RandomShortSide((20, 40))(noise(30, 47, 1))['img_shape'] for _ in range(1000)])
+    assert sides[:, 0].min() == 20 and sides[:, 0].max() == 40
+    assert sides[:, 0].mean() == pytest.approx(30, abs=0.6)
+    assert (sides[:, 1] == 47 * sides[:, 0] // 30).all()
+
+
+@pytest.mark.parametrize('transform', [InverseRandomRescale((20, 40)), RandomShortSide((20, 40), inverse=True)])
+def test_inverse_short_side_is_uniform_in_the_inverse(transform):
+    np.random.seed(0)
+    sides = np.array([min(transform(noise(30, 40, 1))['img_shape']) for _ in range(1000)])
     assert sides.min() == 20 and sides.max() == 40
     assert np.mean(1 / sides) == pytest.approx((1 / 20 + 1 / 40) / 2, rel=0.02)
-    assert all(min(r['imgs'][0].shape[:2]) == side for r, side in zip(results, sides, strict=True))
+
+
+@pytest.mark.parametrize(
+    ('build', 'message'),
+    [
+        (lambda: ResizeShortSide(0), 'size=0'),
+        (lambda: RandomShortSide((320, 256)), r'scale_range=\(320, 256\)'),
+    ],
+)
+def test_wrong_sides(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()

@@ -5,7 +5,7 @@ from .erasing import NormalizedErasing
 from .person_box import RandomScaleRotation
 from .rand_augment import RandAugment
 from .sampling import SampleClips, SampleSegments
-from .spatial import InverseRandomRescale, ScaleJitter, UniformCrop
+from .spatial import InverseRandomRescale, RandomShortSide, ResizeShortSide, ScaleJitter, UniformCrop
 
 __all__ = [
     'ClipColorJitter',
@@ -13,6 +13,8 @@ __all__ = [
     'NormalizedErasing',
     'RandAugment',
     'RandomScaleRotation',
+    'RandomShortSide',
+    'ResizeShortSide',
     'SampleClips',
     'SampleSegments',
     'ScaleJitter',

@@ -9,13 +9,27 @@ from vidtx_mm.registry import TRANSFORMS
 _GRAY = np.array([0.2989, 0.587, 0.114], dtype=np.float32)
 
 
-def _scale_saturation_and_shift_hue(frames: np.ndarray, saturation: float, hue: float) -> np.ndarray:
-    """(T, H, W, 3) in [0, 1]; ``hue`` is a fraction of the color circle."""
+def adjust_saturation(frames: np.ndarray, factor: float) -> np.ndarray:
+    """Multiply the HSV saturation of RGB frames (T, H, W, 3), which stays at most 1; values may leave [0, 1].
+
+    With the largest channel V and the range D of a pixel, the saturation is D / V, or 0 where V is not positive, and
+    each channel moves to V - (V - channel) * new / old saturation.
+    """
+    value = frames.max(axis=-1, keepdims=True)
+    spread = value - frames.min(axis=-1, keepdims=True)
+    most = np.maximum(value, 0) / np.maximum(spread, np.finfo(np.float32).tiny)
+    return value + (frames - value) * np.minimum(most, np.float32(factor))
+
+
+def adjust_hue(frames: np.ndarray, turn: float) -> np.ndarray:
+    """Turn the hue of RGB frames (T, H, W, 3) by a fraction of the circle, keeping least and largest channel.
+
+    A constant on all channels leaves the hue as it is, so that 1 is added for OpenCV, which expects positive values.
+    """
     column = frames.reshape(-1, *frames.shape[2:])
-    hsv = cv2.cvtColor(column, cv2.COLOR_RGB2HSV)
-    hsv[..., 0] = (hsv[..., 0] + 360 * hue) % 360
-    hsv[..., 1] = np.clip(hsv[..., 1] * saturation, 0, 1)
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB).reshape(frames.shape)
+    hsv = cv2.cvtColor(column + 1, cv2.COLOR_RGB2HSV)
+    hsv[..., 0] = (hsv[..., 0] + 360 * turn) % 360
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB).reshape(frames.shape) - 1
 
 
 @TRANSFORMS.register_module()
@@ -24,8 +38,8 @@ class ClipColorJitter(BaseTransform):
 
     In this order: brightness adds a value of at most ``brightness`` (of a range of 1), saturation and contrast multiply
     by a factor within 1 +- the value (contrast about the mean of each frame and channel), hue turns by a fraction of
-    the color circle; values are cut to the range at the end. MMAction2's ``ColorJitter`` multiplies the brightness,
-    has no probability and no gray, and draws the order once, when it is built.
+    the color circle. Then values are clipped to the range, and only then a clip turns gray. MMAction2's ``ColorJitter``
+    multiplies the brightness, has no probability and no gray, and draws the order once, when it is built.
 
     Source: ``dmvr/processors.py::color_default_augm``, used by ViViT's Kinetics configs.
 
@@ -62,15 +76,15 @@ class ClipColorJitter(BaseTransform):
             frames = self._jitter(frames, *np.random.uniform(-self.ranges, self.ranges))
         if gray:
             frames = np.repeat((frames @ _GRAY)[..., None], 3, axis=-1)
-        results['imgs'] = list(np.clip(frames * 255, 0, 255).round().astype(np.uint8))
+        results['imgs'] = list((frames * 255).round().astype(np.uint8))
         return results
 
     @staticmethod
     def _jitter(frames: np.ndarray, brightness: float, saturation: float, contrast: float, hue: float) -> np.ndarray:
-        frames = _scale_saturation_and_shift_hue(frames + np.float32(brightness), 1 + saturation, 0)
+        frames = adjust_saturation(frames + np.float32(brightness), 1 + saturation)
         mean = frames.mean(axis=(1, 2), keepdims=True)
         frames = (frames - mean) * np.float32(1 + contrast) + mean
-        return _scale_saturation_and_shift_hue(frames, 1, hue)
+        return np.clip(adjust_hue(frames, hue), 0, 1)
 
     def __repr__(self) -> str:
         return f'ClipColorJitter(prob={self.prob}, gray_prob={self.gray_prob}, ranges={self.ranges.tolist()})'

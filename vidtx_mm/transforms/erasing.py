@@ -15,8 +15,9 @@ class NormalizedErasing(RandomErasing):
 
     The data preprocessor normalizes later, so the box is filled with mean + std * z: z = 0 ('const') or standard normal
     noise for each pixel, channel and frame ('rand'). An erased clip becomes float32, which holds these values exactly.
-    MMAction2's ``RandomErasing`` fills with whole numbers from 0 to 255: it cuts the noise at two standard deviations
-    and shifts the constant by up to 0.02 standard deviations.
+    The box is smaller than the frame in height and in width. MMAction2's ``RandomErasing`` clips larger boxes to the
+    frame, and fills with integers from 0 to 255: it cuts the noise at two standard deviations and shifts the constant
+    by up to 0.02 standard deviations.
 
     Sources: timm ``RandomErasing``; mode 'const' in Video Swin's SSv2 config, 'pixel' (here 'rand') in UniFormer's
     ``slowfast/datasets/random_erasing.py`` (all frames share the box).
@@ -37,6 +38,17 @@ class NormalizedErasing(RandomErasing):
         super().__init__(erase_prob=float(erase_prob), mode=mode)
         self.mean = np.asarray(mean, dtype=np.float32)
         self.std = np.asarray(std, dtype=np.float32)
+
+    def random_patch(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """Return top, left, height and width of a box; draw again while it reaches the height or width of the frame."""
+        log_aspect_range = np.log(self.aspect_range)
+        for _ in range(100):
+            aspect_ratio = np.exp(np.random.uniform(*log_aspect_range))
+            area = height * width * np.random.uniform(self.min_area_ratio, self.max_area_ratio)
+            h, w = round(np.sqrt(area * aspect_ratio)), round(np.sqrt(area / aspect_ratio))
+            if h < height and w < width:
+                return np.random.randint(height - h + 1), np.random.randint(width - w + 1), h, w
+        return 0, 0, 0, 0
 
     def _img_fill_pixels(self, img: np.ndarray, top: int, left: int, h: int, w: int) -> np.ndarray:
         img = img.astype(np.float32)

@@ -32,10 +32,6 @@ def whole_clip(op: ImageOp) -> ClipOp:
     return apply
 
 
-def _affine(img: Image.Image, matrix: tuple[float, ...]) -> Image.Image:
-    return img.transform(img.size, Image.Transform.AFFINE, matrix, resample=Image.Resampling.BICUBIC, fillcolor=GRAY)
-
-
 def auto_contrast(img: Image.Image, _: None) -> Image.Image:
     return ImageOps.autocontrast(img)
 
@@ -46,10 +42,6 @@ def equalize(img: Image.Image, _: None) -> Image.Image:
 
 def invert(img: Image.Image, _: None) -> Image.Image:
     return ImageOps.invert(img)
-
-
-def rotate(img: Image.Image, degrees: float) -> Image.Image:
-    return img.rotate(degrees, resample=Image.Resampling.BICUBIC, fillcolor=GRAY)
 
 
 def posterize(img: Image.Image, bits: int) -> Image.Image:
@@ -89,20 +81,26 @@ def sharpness(img: Image.Image, factor: float) -> Image.Image:
     return ImageEnhance.Sharpness(img).enhance(factor)
 
 
-def shear_x(img: Image.Image, factor: float) -> Image.Image:
-    return _affine(img, (1, factor, 0, 0, 1, 0))
+def geometry(resample: Image.Resampling) -> dict[str, ClipOp]:
+    """Return the geometric operations by the given interpolation; what lies outside a frame is gray."""
+
+    def affine(matrix: Callable[[Image.Image, float], tuple[float, ...]]) -> ClipOp:
+        return each_frame(
+            lambda img, arg: img.transform(
+                img.size, Image.Transform.AFFINE, matrix(img, arg), resample=resample, fillcolor=GRAY
+            )
+        )
+
+    return {
+        'rotate': each_frame(lambda img, degrees: img.rotate(degrees, resample=resample, fillcolor=GRAY)),
+        'shear_x': affine(lambda _, factor: (1, factor, 0, 0, 1, 0)),
+        'shear_y': affine(lambda _, factor: (1, 0, 0, factor, 1, 0)),
+        'translate_x': affine(lambda img, share: (1, 0, share * img.width, 0, 1, 0)),
+        'translate_y': affine(lambda img, share: (1, 0, 0, 0, 1, share * img.height)),
+    }
 
 
-def shear_y(img: Image.Image, factor: float) -> Image.Image:
-    return _affine(img, (1, 0, 0, factor, 1, 0))
-
-
-def translate_x(img: Image.Image, fraction: float) -> Image.Image:
-    return _affine(img, (1, 0, fraction * img.width, 0, 1, 0))
-
-
-def translate_y(img: Image.Image, fraction: float) -> Image.Image:
-    return _affine(img, (1, 0, 0, 0, 1, fraction * img.height))
+BICUBIC, NEAREST = geometry(Image.Resampling.BICUBIC), geometry(Image.Resampling.NEAREST)
 
 
 def blur(img: Image.Image, _: None) -> Image.Image:
@@ -113,17 +111,21 @@ def smooth(img: Image.Image, _: None) -> Image.Image:
     return img.filter(ImageFilter.SMOOTH)
 
 
-def cutout(clip: np.ndarray, half: int) -> np.ndarray:
-    """Gray out one square of side 2 * ``half`` around a random center, the same in all frames."""
+def _cut_out(clip: np.ndarray, half: int, value: int) -> np.ndarray:
+    """Fill one square of side 2 * ``half`` around a random center, the same in all frames."""
     y, x = (np.random.randint(side) for side in clip.shape[1:3])
     clip = clip.copy()
-    clip[:, max(y - half, 0) : y + half, max(x - half, 0) : x + half] = GRAY
+    clip[:, max(y - half, 0) : y + half, max(x - half, 0) : x + half] = value
     return clip
 
 
-def cutout_of_side(clip: np.ndarray, share: float) -> np.ndarray:
-    """``cutout`` of a square whose side is a share of the short side."""
-    return cutout(clip, round(share * min(clip.shape[1:3]) / 2))
+def cutout_black(clip: np.ndarray, half: int) -> np.ndarray:
+    return _cut_out(clip, half, 0)
+
+
+def cutout_gray(clip: np.ndarray, share: float) -> np.ndarray:
+    """Fill a square whose side is a share of the short side."""
+    return _cut_out(clip, round(share * min(clip.shape[1:3]) / 2), 128)
 
 
 def nothing(clip: np.ndarray, _: None) -> np.ndarray:
@@ -158,7 +160,7 @@ INCREASING: Operations = {
     'auto_contrast': (each_frame(auto_contrast), _none),
     'equalize': (each_frame(equalize), _none),
     'invert': (each_frame(invert), _none),
-    'rotate': (each_frame(rotate), _either_sign(30)),
+    'rotate': (BICUBIC['rotate'], _either_sign(30)),
     'posterize': (each_frame(posterize), _down_from(4, 4)),
     'solarize': (each_frame(solarize), _down_from(256, 256)),
     'solarize_add': (each_frame(solarize_add), _whole(110)),
@@ -166,12 +168,23 @@ INCREASING: Operations = {
     'contrast': (each_frame(contrast), _away_from_one),
     'brightness': (each_frame(brightness), _away_from_one),
     'sharpness': (each_frame(sharpness), _away_from_one),
-    'shear_x': (each_frame(shear_x), _either_sign(0.3)),
-    'shear_y': (each_frame(shear_y), _either_sign(0.3)),
-    'translate_x': (each_frame(translate_x), _either_sign(0.45)),
-    'translate_y': (each_frame(translate_y), _either_sign(0.45)),
+    'shear_x': (BICUBIC['shear_x'], _either_sign(0.3)),
+    'shear_y': (BICUBIC['shear_y'], _either_sign(0.3)),
+    'translate_x': (BICUBIC['translate_x'], _either_sign(0.45)),
+    'translate_y': (BICUBIC['translate_y'], _either_sign(0.45)),
 }
 """timm's 'increasing' operations: the higher the level, the stronger."""
+
+PLAIN: Operations = {
+    **INCREASING,
+    'posterize': (each_frame(posterize), _whole(4)),
+    'solarize': (each_frame(solarize), _whole(256)),
+    'color': (each_frame(color), _from_a_tenth),
+    'contrast': (each_frame(contrast), _from_a_tenth),
+    'brightness': (each_frame(brightness), _from_a_tenth),
+    'sharpness': (each_frame(sharpness), _from_a_tenth),
+}
+"""timm's operations without 'inc1'."""
 
 PIXELWISE: Operations = {
     'auto_contrast': (whole_clip(auto_contrast), _none),
@@ -183,7 +196,7 @@ PIXELWISE: Operations = {
     'contrast': (whole_clip(contrast_to_white), _from_a_tenth),
     'brightness': (whole_clip(brightness), _from_a_tenth),
     'sharpness': (whole_clip(sharpness), _from_a_tenth),
-    'cutout': (cutout, _whole(40)),
+    'cutout': (cutout_black, _whole(40)),
     'solarize_add': (whole_clip(solarize_add), _whole(110)),
     'nothing': (nothing, _none),
 }
@@ -194,18 +207,18 @@ IMGAUG: Operations = {
     'auto_contrast': (each_frame(auto_contrast), _none),
     'equalize': (each_frame(equalize), _none),
     'invert': (each_frame(invert), _none),
-    'rotate': (each_frame(rotate), _either_sign(30)),
+    'rotate': (NEAREST['rotate'], _either_sign(30)),
     'posterize': (each_frame(posterize), _down_from(8, 6)),
     'solarize': (each_frame(solarize), _down_from(256, 256)),
     'color': (each_frame(color), _away_from_one),
     'contrast': (each_frame(contrast), _away_from_one),
     'brightness': (each_frame(brightness), _away_from_one),
     'sharpness': (each_frame(sharpness), _away_from_one),
-    'shear_x': (each_frame(shear_x), _either_sign(0.3)),
-    'shear_y': (each_frame(shear_y), _either_sign(0.3)),
-    'translate_x': (each_frame(translate_x), _either_sign(0.33)),
-    'translate_y': (each_frame(translate_y), _either_sign(0.33)),
-    'cutout': (cutout_of_side, lambda share: share * 20 / 32),
+    'shear_x': (NEAREST['shear_x'], _either_sign(0.3)),
+    'shear_y': (NEAREST['shear_y'], _either_sign(0.3)),
+    'translate_x': (NEAREST['translate_x'], _either_sign(0.33)),
+    'translate_y': (NEAREST['translate_y'], _either_sign(0.33)),
+    'cutout': (cutout_gray, lambda share: share * 20 / 32),
     'blur': (each_frame(blur), _none),
     'smooth': (each_frame(smooth), _none),
 }

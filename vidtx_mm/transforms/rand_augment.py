@@ -8,7 +8,7 @@ from mmcv.transforms import BaseTransform
 from vidtx_mm.checks import choose
 from vidtx_mm.registry import TRANSFORMS
 
-from .image_ops import IMGAUG, INCREASING, PIXELWISE, Operations
+from .image_ops import IMGAUG, INCREASING, PIXELWISE, PLAIN, Operations
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Policy:
 
 POLICIES = {
     'increasing': Policy(INCREASING, full=10, limit=10, prob=0.5),
+    'plain': Policy(PLAIN, full=10, limit=10, prob=0.5),
     'imgaug': Policy(IMGAUG, full=30, repeat=False),
     'pixelwise': Policy(PIXELWISE, full=10),
 }
@@ -45,7 +46,11 @@ class RandAugment(BaseTransform):
       with probability 1/2; translations reach 0.45 of the side, corners are filled with gray, bicubic.
       'rand-m7-n4-mstd0.5-inc1' of UniFormer (``slowfast/datasets/rand_augment.py``) is
       ``magnitude=7, num_ops=4, magnitude_std=0.5``.
-    - ``policy='imgaug'``: imgaug's operations on a scale of 30, drawn without replacement. ``magnitude=7, num_ops=4``
+    - ``policy='plain'``: timm's operations without 'inc1'. Color, contrast, brightness and sharpness change nothing at
+      level 5, posterize and solarize weaken with the level. 'rand-m5-n2-mstd0.25' and 'rand' of UniFormer-XXS are
+      ``magnitude=5, num_ops=2, magnitude_std=0.25`` and ``magnitude=10, num_ops=2``.
+    - ``policy='imgaug'``: imgaug's operations on a scale of 30, drawn without replacement; geometry by the nearest
+      pixel. ``magnitude=7, num_ops=4``
       is that of Video Swin on Something-Something. There imgaug flips half of the clips first, without changing labels
       such as 'pushing from left to right', and crops up to 3 % from each side; both are left out here.
     - ``policy='pixelwise'``: ViViT's eleven operations and doing nothing, on a scale of 10, on the frames stacked to
@@ -60,29 +65,35 @@ class RandAugment(BaseTransform):
         magnitude: level of strength.
         num_ops: operations per clip.
         magnitude_std: standard deviation of normal noise on the level.
+        channel_order: ``'bgr'`` augments as if red and blue were swapped, which color and contrast notice: UniFormer
+            on Something-Something and HMDB51 read its frames in this order. Frames come and go as RGB.
 
     Required keys: imgs, RGB frames (H, W, 3) of one size, uint8. Modified: imgs.
     """
 
-    def __init__(self, policy: str, magnitude: float, num_ops: int, magnitude_std: float = 0.0) -> None:
+    def __init__(
+        self, policy: str, magnitude: float, num_ops: int, magnitude_std: float = 0.0, channel_order: str = 'rgb'
+    ) -> None:
         self.policy = choose('RandAugment: policy', policy, POLICIES)
         self.magnitude = magnitude
         self.num_ops = num_ops
         self.magnitude_std = magnitude_std
+        self.channel_order = choose('RandAugment: channel_order', channel_order, ('rgb', 'bgr'))
 
     def transform(self, results: dict) -> dict:
         policy = POLICIES[self.policy]
-        clip = np.stack(results['imgs'])
+        step = -1 if self.channel_order == 'bgr' else 1
+        clip = np.stack(results['imgs'])[..., ::step]
         for name in np.random.choice(list(policy.operations), self.num_ops, replace=policy.repeat):
             if np.random.rand() < policy.prob:
                 apply, argument = policy.operations[name]
                 level = np.clip(np.random.normal(self.magnitude, self.magnitude_std), 0, policy.limit)
                 clip = apply(clip, argument(level / policy.full))
-        results['imgs'] = list(clip)
+        results['imgs'] = list(np.ascontiguousarray(clip[..., ::step]))
         return results
 
     def __repr__(self) -> str:
         return (
             f'RandAugment(policy={self.policy!r}, magnitude={self.magnitude}, num_ops={self.num_ops}, '
-            f'magnitude_std={self.magnitude_std})'
+            f'magnitude_std={self.magnitude_std}, channel_order={self.channel_order!r})'
         )

@@ -1,11 +1,10 @@
-"""Which frames make a clip: the rules of the published training and test code."""
+"""Frame sampling by the rules of the published training and test code."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from mmaction.datasets.transforms import UniformSample
 from mmcv.transforms import BaseTransform
 
 from vidtx_mm.checks import choose
@@ -100,6 +99,27 @@ PROTOCOLS = {
 }
 
 
+def _num_frames(transform: BaseTransform, results: dict) -> int:
+    if results['total_frames'] < 1:
+        raise ValueError(f'{type(transform).__name__}: {results.get("filename", "the video")} has no frames')
+    return results['total_frames']
+
+
+def _frame_rate(transform: BaseTransform, option: str, results: dict) -> float:
+    fps = results.get('avg_fps')
+    if not fps:
+        raise KeyError(
+            f'{type(transform).__name__}: {option}={getattr(transform, option)} needs the frame rate of the video '
+            f'(avg_fps), which DecordInit sets; for frame folders leave {option} out'
+        )
+    return fps
+
+
+def _repr(transform: BaseTransform, *names: str) -> str:
+    options = ', '.join(f'{name}={getattr(transform, name)!r}' for name in names)
+    return f'{type(transform).__name__}({options})'
+
+
 @TRANSFORMS.register_module()
 class SampleClips(BaseTransform):
     """Sample clips as the named publication does. MMAction2's ``SampleFrames`` picks other frames in each case.
@@ -169,49 +189,101 @@ class SampleClips(BaseTransform):
     def _interval(self, results: dict) -> float:
         if self.target_fps is None:
             return self.frame_interval
-        fps = results.get('avg_fps')
-        if not fps:
-            raise KeyError(
-                f'SampleClips: target_fps={self.target_fps} needs the frame rate of the video (avg_fps), which '
-                'DecordInit sets; for frame folders leave target_fps out'
-            )
-        return self.frame_interval * fps / self.target_fps
+        return self.frame_interval * _frame_rate(self, 'target_fps', results) / self.target_fps
 
     def transform(self, results: dict) -> dict:
-        num_frames = results['total_frames']
-        if num_frames < 1:
-            raise ValueError(f'SampleClips: {results.get("filename", "the video")} has no frames')
+        num_frames = _num_frames(self, results)
         span = Span(num_frames, self.clip_len, self._interval(results))
         starts = (self.rules.test_starts if self.test_mode else self.rules.train_starts)(span, self.num_clips)
         clips = [self.rules.overrun(self.rules.frames(start, span), num_frames) for start in starts]
         results['frame_inds'] = (np.concatenate(clips) + results['start_index']).astype(np.int32)
-        results['clip_len'] = self.clip_len
-        results['frame_interval'] = self.frame_interval
-        results['num_clips'] = self.num_clips
+        results.update(clip_len=self.clip_len, frame_interval=self.frame_interval, num_clips=self.num_clips)
         return results
 
     def __repr__(self) -> str:
-        names = ('protocol', 'clip_len', 'frame_interval', 'num_clips', 'target_fps', 'test_mode')
-        return f'SampleClips({", ".join(f"{name}={getattr(self, name)!r}" for name in names)})'
+        return _repr(self, 'protocol', 'clip_len', 'frame_interval', 'num_clips', 'target_fps', 'test_mode')
+
+
+def extracted_frames(num_frames: int, fps: float, target_fps: float) -> np.ndarray:
+    """Return the frame of the file that each image of ``ffmpeg -i FILE -r target_fps`` shows.
+
+    FFmpeg writes a frame as often as it takes to get from the images written so far to the frame's time plus its
+    duration, both in images, the latter rounded. A sum within 1.1 gives one image. Times are whole milliseconds, as in
+    the WebM files of Something-Something v2, whose 12 frames per second give 2, 2, 3, 3, 2, 3 and again 2, 2, 3, 3, ...
+    of 30 images.
+    """
+    written, copies = 0, np.empty(num_frames, dtype=int)
+    duration = round(target_fps / fps) or target_fps / fps
+    for frame in range(num_frames):
+        missing = round(1000 * frame / fps) * target_fps / 1000 + duration - written
+        copies[frame] = 0 if missing < -1.1 else 1 if missing <= 1.1 else int(missing + 0.5)
+        written += copies[frame]
+    return np.repeat(np.arange(num_frames), copies)
+
+
+def _mean_of_ends(ends: np.ndarray, segment: float) -> np.ndarray:
+    return (ends[:-1] + ends[1:]) // 2
+
+
+def _half_after_start(ends: np.ndarray, segment: float) -> np.ndarray:
+    return ends[:-1] + int(segment / 2)
+
+
+SEGMENT_TEST_FRAMES = {'video_swin': _mean_of_ends, 'timesformer': _mean_of_ends, 'uniformer': _half_after_start}
 
 
 @TRANSFORMS.register_module()
-class SampleSegments(UniformSample):
-    """One frame from each of ``clip_len`` equal segments, as Video Swin and TimeSformer do on Something-Something.
+class SampleSegments(BaseTransform):
+    """Sample one frame from each of ``clip_len`` equal segments, as published for Something-Something.
 
-    Training is that of MMAction2's ``UniformSample``: any frame from round(s*i) to round(s*(i+1)), both included, with
-    s = (N-1) / clip_len. In tests the official code takes the floor of the mean of these two ends, ``UniformSample``
-    takes round(s*i) + int(s/2), which can be one frame earlier. (UniFormer tests as ``UniformSample`` does.)
+    With N frames and s = (N-1) / clip_len, segment i runs from round(s*i) to round(s*(i+1)), both included. Training
+    draws any of its frames. Tests take the floor of the mean of its ends (``'video_swin'``, ``'timesformer'``) or
+    round(s*i) + int(s/2) (``'uniformer'``). Without ``virtual_fps``, ``'uniformer'`` is MMAction2's ``UniformSample``.
+
+    UniFormer and TimeSformer sample from images that FFmpeg extracted at 30 per second from the 12 of a video of
+    Something-Something v2: ``virtual_fps=30`` samples from the same sequence, without writing it to disk. (Version 1 is
+    published as images, which they use as they are.)
 
     Sources: Video-Swin-Transformer ``mmaction/datasets/pipelines/loading.py::SampleFrames`` with ``frame_uniform``;
-    TimeSformer ``timesformer/datasets/ssv2.py::get_seq_frames``.
+    UniFormer ``slowfast/datasets/sth.py`` and ``DATASET.md``; TimeSformer
+    ``timesformer/datasets/ssv2.py::get_seq_frames``.
+
+    Args:
+        clip_len: frames of a clip.
+        protocol: ``'video_swin'``, ``'timesformer'`` or ``'uniformer'``.
+        virtual_fps: sample from the sequence that FFmpeg extracts at this rate; needs ``avg_fps``, the frame rate of
+            the video. Leave it out for folders of images.
+        test_mode: fixed frames in place of random ones.
+
+    Required keys: total_frames, start_index, avg_fps (with ``virtual_fps``). Added: frame_inds, clip_len,
+    frame_interval, num_clips.
     """
 
-    def __init__(self, clip_len: int, test_mode: bool = False) -> None:
-        super().__init__(clip_len, num_clips=1, test_mode=test_mode)
+    def __init__(
+        self, clip_len: int, protocol: str = 'video_swin', virtual_fps: float | None = None, test_mode: bool = False
+    ) -> None:
+        if clip_len < 1:
+            raise ValueError(f'SampleSegments: clip_len={clip_len} must be at least 1')
+        self.clip_len = clip_len
+        self.protocol = choose('SampleSegments: protocol', protocol, SEGMENT_TEST_FRAMES)
+        self.virtual_fps = virtual_fps
+        self.test_mode = test_mode
 
-    def _get_sample_clips(self, num_frames: int) -> np.ndarray:
-        if not self.test_mode:
-            return super()._get_sample_clips(num_frames)
-        ends = np.round((num_frames - 1) / self.clip_len * np.arange(self.clip_len + 1)).astype(int)
-        return (ends[:-1] + ends[1:]) // 2
+    def transform(self, results: dict) -> dict:
+        num_frames = _num_frames(self, results)
+        if self.virtual_fps is None:
+            frames = np.arange(num_frames)
+        else:
+            frames = extracted_frames(num_frames, _frame_rate(self, 'virtual_fps', results), self.virtual_fps)
+        segment = (len(frames) - 1) / self.clip_len
+        ends = np.round(segment * np.arange(self.clip_len + 1)).astype(int)
+        if self.test_mode:
+            picked = SEGMENT_TEST_FRAMES[self.protocol](ends, segment)
+        else:
+            picked = np.random.randint(ends[:-1], ends[1:] + 1)
+        results['frame_inds'] = (frames[picked] + results['start_index']).astype(np.int32)
+        results.update(clip_len=self.clip_len, frame_interval=None, num_clips=1)
+        return results
+
+    def __repr__(self) -> str:
+        return _repr(self, 'clip_len', 'protocol', 'virtual_fps', 'test_mode')

@@ -1,13 +1,93 @@
 """Crops and rescaling."""
 
+from collections.abc import Sequence
 from math import ceil
 
-import mmcv
+import cv2
 import numpy as np
-from mmaction.datasets.transforms import RandomRescale, Resize
 from mmcv.transforms import BaseTransform
 
 from vidtx_mm.registry import TRANSFORMS
+
+
+def resize_frames(frames: Sequence[np.ndarray], height: int, width: int, truncate: bool) -> list[np.ndarray]:
+    """Resize frames (H, W, C) of uint8 bilinearly; ``truncate`` cuts the values to integers instead of rounding."""
+    if frames[0].shape[:2] == (height, width):
+        return list(frames)
+    if not truncate:
+        return [cv2.resize(frame, (width, height)) for frame in frames]
+    return [cv2.resize(frame.astype(np.float32), (width, height)).astype(np.uint8) for frame in frames]
+
+
+@TRANSFORMS.register_module()
+class ResizeShortSide(BaseTransform):
+    """Resize frames to a short side of ``size`` pixels, the long side rounded down.
+
+    MMAction2's ``Resize(scale=(-1, size))`` rounds the long side to the nearest integer: 340 x 256 becomes 298 x 224
+    there and 297 x 224 here.
+
+    Sources: PySlowFast ``slowfast/datasets/transform.py`` (UniFormer, TimeSformer); ``dmvr/processors.py``
+    ``resize_smallest`` (ViViT).
+
+    Args:
+        size: short side in pixels.
+        truncate: cut interpolated values to integers, as TensorFlow's cast to uint8 does (ViViT), instead of rounding.
+
+    Required keys: imgs, frames (H, W, C), uint8. Modified: imgs, img_shape.
+    """
+
+    def __init__(self, size: int, truncate: bool = False) -> None:
+        if size < 1:
+            raise ValueError(f'ResizeShortSide: size={size} must be at least 1 pixel')
+        self.size = size
+        self.truncate = truncate
+
+    def transform(self, results: dict) -> dict:
+        return _resize_short_side(results, self.size, self.truncate)
+
+    def __repr__(self) -> str:
+        return f'ResizeShortSide(size={self.size}, truncate={self.truncate})'
+
+
+@TRANSFORMS.register_module()
+class RandomShortSide(BaseTransform):
+    """Resize frames to a random short side, the long side rounded down.
+
+    The short side is uniform, or uniform in its inverse (``inverse=True``): small sides come more often then.
+    MMAction2's ``RandomRescale`` is always uniform and rounds the long side to the nearest integer.
+
+    Source: PySlowFast ``slowfast/datasets/transform.py::random_short_side_scale_jitter`` (TimeSformer; with
+    ``inverse_uniform_sampling`` on Something-Something).
+
+    Args:
+        scale_range: smallest and largest short side in pixels.
+        inverse: draw the inverse of the short side uniformly.
+
+    Required keys: imgs, frames (H, W, C), uint8. Modified: imgs, img_shape.
+    """
+
+    def __init__(self, scale_range: tuple[int, int], inverse: bool = False) -> None:
+        if not 1 <= scale_range[0] <= scale_range[1]:
+            raise ValueError(f'RandomShortSide: scale_range={scale_range} must be two increasing numbers of pixels')
+        self.scale_range = scale_range
+        self.inverse = inverse
+
+    def transform(self, results: dict) -> dict:
+        low, high = self.scale_range
+        side = 1 / np.random.uniform(1 / high, 1 / low) if self.inverse else np.random.uniform(low, high)
+        return _resize_short_side(results, round(side), truncate=False)
+
+    def __repr__(self) -> str:
+        return f'RandomShortSide(scale_range={self.scale_range}, inverse={self.inverse})'
+
+
+def _resize_short_side(results: dict, size: int, truncate: bool) -> dict:
+    height, width = results['imgs'][0].shape[:2]
+    short = min(height, width)
+    height, width = height * size // short, width * size // short
+    results['imgs'] = resize_frames(results['imgs'], height, width, truncate)
+    results['img_shape'] = (height, width)
+    return results
 
 
 @TRANSFORMS.register_module()
@@ -16,10 +96,11 @@ class UniformCrop(BaseTransform):
 
     The shorter side is cropped in its center, so that 224 crops of a short side of 256 work; MMAction2's ``ThreeCrop``
     asserts a crop as large as the short side. Centers are rounded up and the last crop ends at the image's end;
-    MMAction2's ``CenterCrop`` and ``ThreeCrop`` round down, and the last crop may end one pixel earlier.
+    MMAction2's ``CenterCrop`` and ``ThreeCrop`` round down, and the last crop may end one pixel earlier. (ViViT's
+    single center crop rounds down: use ``CenterCrop``.)
 
     Sources: PySlowFast ``slowfast/datasets/transform.py::uniform_crop`` (UniFormer, TimeSformer); Scenic
-    ``scenic/dataset_lib/video_ops.py::deterministic_crop`` (ViViT).
+    ``scenic/dataset_lib/video_ops.py::deterministic_crop`` (ViViT's three crops).
 
     Args:
         crop_size: side of the square crop in pixels.
@@ -41,7 +122,7 @@ class UniformCrop(BaseTransform):
         if min(height, width) < size:
             raise ValueError(
                 f'UniformCrop: crop_size={size} is larger than the frames ({height} x {width}); put '
-                f"dict(type='Resize', scale=(-1, {size})) before it"
+                f"dict(type='vidtx_mm.ResizeShortSide', size={size}) before it"
             )
         tops, lefts = [ceil((height - size) / 2)], [ceil((width - size) / 2)]
         if self.num_crops == 3 and height > width:
@@ -62,7 +143,8 @@ class UniformCrop(BaseTransform):
 class ScaleJitter(BaseTransform):
     """Rescale height and width by two independent factors, the same for all frames.
 
-    MMAction2's ``RandomRescale`` keeps the aspect ratio. Source: ``dmvr/processors.py::scale_jitter_augm`` with the
+    Interpolated values are cut to integers, not rounded, as TensorFlow's cast to uint8 does. MMAction2's
+    ``RandomRescale`` keeps the aspect ratio. Source: ``dmvr/processors.py::scale_jitter_augm`` with the
     range of ViViT's configs (paper, table 7).
 
     Args:
@@ -74,7 +156,7 @@ class ScaleJitter(BaseTransform):
 
     def __init__(self, scale_range: tuple[float, float] = (0.9, 1.33), prob: float = 1.0) -> None:
         if not 0 < scale_range[0] <= scale_range[1]:
-            raise ValueError(f'ScaleJitter: scale_range={scale_range} must be two rising positive factors')
+            raise ValueError(f'ScaleJitter: scale_range={scale_range} must be two increasing positive factors')
         self.scale_range = scale_range
         self.prob = prob
 
@@ -84,7 +166,7 @@ class ScaleJitter(BaseTransform):
         height, width = results['imgs'][0].shape[:2]
         factor_h, factor_w = np.random.uniform(*self.scale_range, size=2)
         height, width = int(height * factor_h), int(width * factor_w)
-        results['imgs'] = [mmcv.imresize(img, (width, height)) for img in results['imgs']]
+        results['imgs'] = resize_frames(results['imgs'], height, width, truncate=True)
         results['img_shape'] = (height, width)
         return results
 
@@ -93,16 +175,11 @@ class ScaleJitter(BaseTransform):
 
 
 @TRANSFORMS.register_module()
-class InverseRandomRescale(RandomRescale):
-    """Rescale to a short side whose inverse is uniform: small sizes come more often than with ``RandomRescale``.
+class InverseRandomRescale(RandomShortSide):
+    """``RandomShortSide`` with ``inverse=True``."""
 
-    Source: PySlowFast ``slowfast/datasets/transform.py::random_short_side_scale_jitter`` with
-    ``inverse_uniform_sampling`` (TimeSformer on Something-Something).
-    """
+    def __init__(self, scale_range: tuple[int, int]) -> None:
+        super().__init__(scale_range, inverse=True)
 
-    def transform(self, results: dict) -> dict:
-        low, high = self.scale_range
-        short_edge = round(1 / np.random.uniform(1 / high, 1 / low))
-        results = Resize((-1, short_edge), interpolation=self.interpolation)(results)
-        results['short_edge'] = short_edge
-        return results
+    def __repr__(self) -> str:
+        return f'InverseRandomRescale(scale_range={self.scale_range})'
