@@ -1,4 +1,4 @@
-"""vidtx benchmark: structure of the record, arithmetic of ratios, memory of a child; never timing values."""
+"""vidtx benchmark: structure of the record, ratios, and memory of a child, without timings."""
 
 import json
 from functools import partial
@@ -19,7 +19,7 @@ SMALL = dict(frames=4, size=32, threads=1)
 
 
 class Pooled(nn.Module):
-    """A clip's channel means through one linear layer; ``waste`` MiB are allocated and written on the way."""
+    """Linear layer on the channel means of a clip; the forward pass allocates ``waste`` MiB."""
 
     def __init__(self, waste: int = 0) -> None:
         super().__init__()
@@ -54,13 +54,13 @@ def test_ratios_are_of_neighboring_runs() -> None:
     assert (row['ours']['median'], row['ours']['least'], row['ours']['most']) == (2.0, 1.0, 6.0)
 
 
-def test_no_difference_is_claimed_on_other_weights() -> None:
+def test_no_difference_on_other_weights() -> None:
     seconds = dict(ours=[1.0], reference=[1.0])
     outputs = dict(ours=finished(1, np.zeros(2)), reference=finished(1, np.zeros(2)))
     assert summarize('x', Settings(), seconds, outputs, 'not mapped (KeyError: y)')['difference'] is None
 
 
-def test_outputs_of_other_shapes_are_refused() -> None:
+def test_outputs_of_other_shapes_are_rejected() -> None:
     outputs = dict(ours=finished(1, np.zeros((2, 1))), reference=finished(1, np.zeros(2)))
     with pytest.raises(ValueError, match=r'ours \(2, 1\).*\(2,\)'):
         summarize('x', Settings(), dict(ours=[1.0], reference=[1.0]), outputs, "the reference's")
@@ -71,9 +71,9 @@ def test_pair_in_children() -> None:
     row = measure('tiny', sides, Settings(batch=2, **SMALL), runs=3, warmup=1)
     assert [len(row[side]['seconds']) for side in ('ours', 'reference')] == [3, 3]
     assert all(second > 0 for side in ('ours', 'reference') for second in row[side]['seconds'])
-    # 64 MiB of scratch in the reference must show, and hardly anything in ours.
+    # The peak shows the 64 MiB of the reference, and hardly anything in ours.
     assert 60 < row['reference']['peak_mib'] - row['ours']['peak_mib'] < 80
-    # A plain module is no family of ours: its weights cannot be mapped, which must be said, not fatal.
+    # The weights of a plain module cannot be mapped, which is reported and not fatal.
     assert row['weights'].startswith('not mapped') and row['difference'] is None
     json.dumps(row)
     lines = table([row]).splitlines()

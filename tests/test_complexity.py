@@ -1,4 +1,4 @@
-"""vidtx complexity: counted by hand on small modules; the configs' own numbers are tested in tests/configs."""
+"""vidtx complexity: small modules counted by hand; tests/configs checks the configs."""
 
 import pytest
 import torch

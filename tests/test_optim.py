@@ -55,7 +55,7 @@ KINDS = {
     'weight': {'embed.weight', 'attn.in_proj_weight', 'attn.out_proj.weight'},
 }
 ALSO = {'bias': {'bn.bias', 'ln.bias'}, 'flat': KINDS['norm'] | KINDS['bias']}
-"""What a rule takes too where no earlier rule does."""
+"""Further parameters of a rule, if no earlier rule applies to them."""
 
 
 def toy():
@@ -184,7 +184,7 @@ def test_shared_parameters_come_once():
 @pytest.mark.parametrize(
     ('paramwise', 'message'),
     [
-        (dict(custom_keys={}), 'unknown paramwise_cfg keys custom_keys; valid are backbone_lr_mult, layer_decay'),
+        (dict(custom_keys={}), 'unknown paramwise_cfg keys custom_keys; valid keys: backbone_lr_mult, layer_decay'),
         (dict(norm_decay=0, bias_decay=0), 'bias_decay, norm_decay'),
     ],
 )
@@ -202,9 +202,9 @@ def test_optimizer_needs_the_values_that_are_multiplied(key):
 
 
 @pytest.mark.parametrize(('key', 'method'), [('embed_decay_mult', 'no_weight_decay'), ('layer_decay', 'layer_depth')])
-def test_rules_that_the_backbone_cannot_answer(key, method):
+def test_rules_that_the_backbone_does_not_support(key, method):
     model = nn.ModuleDict(dict(backbone=nn.Linear(2, 2)))
-    with pytest.raises(ValueError, match=rf'{key} asks backbone.{method}\(\), which Linear lacks; leave {key} out'):
+    with pytest.raises(ValueError, match=rf'{key} needs backbone.{method}\(\), which Linear lacks; remove {key}'):
         wrap(model, **{key: 0.5})
 
 

@@ -1,4 +1,4 @@
-"""Optimizer groups of the video transformers."""
+"""Parameter groups for video transformers."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,8 +13,8 @@ from vidtx_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A parameter with what the rules ask about it."""
+class NamedParam:
+    """A parameter, and the properties that the rules of ``KINDS`` depend on."""
 
     name: str
     param: nn.Parameter
@@ -22,13 +22,13 @@ class Entry:
     is_embedding: bool
 
 
-KINDS: dict[str, Callable[[Entry], bool]] = {
-    'norm': lambda e: isinstance(e.module, (_NormBase, nn.LayerNorm, nn.GroupNorm)),
-    'embed': lambda e: e.is_embedding,
-    'bias': lambda e: e.name.endswith('bias'),
-    'flat': lambda e: e.param.ndim <= 1,
+KINDS: dict[str, Callable[[NamedParam], bool]] = {
+    'norm': lambda p: isinstance(p.module, (_NormBase, nn.LayerNorm, nn.GroupNorm)),
+    'embed': lambda p: p.is_embedding,
+    'bias': lambda p: p.name.endswith('bias'),
+    'flat': lambda p: p.param.ndim <= 1,
 }
-"""In this order: a parameter takes the decay of the first kind that it belongs to and that has a multiplier."""
+"""In order of precedence: a parameter takes the first decay multiplier that is set for one of its kinds."""
 
 DEFAULTS: dict[str, float | None] = {
     'backbone_lr_mult': 1.0,
@@ -39,7 +39,7 @@ DEFAULTS: dict[str, float | None] = {
 
 @dataclass
 class Group:
-    """Parameters of one rate and one decay; its name says which."""
+    """Parameters that share learning rate and weight decay, named by the parts of the model and the kinds in it."""
 
     params: list[nn.Parameter] = field(default_factory=list)
     parts: dict[str, None] = field(default_factory=dict)
@@ -52,26 +52,25 @@ class Group:
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class TransformerOptimConstructor(DefaultOptimWrapperConstructor):
-    """Few parameter groups, and every rule of ``paramwise_cfg`` holds for all parameters that it names.
+    """Build few parameter groups, in which the rules of ``paramwise_cfg`` combine.
 
-    MMEngine's ``custom_keys`` apply the longest matching key alone, so that 'backbone' switches the rule for 'norm' off
-    inside the backbone; MMAction2's ``SwinOptimWrapperConstructor`` makes a group and two log lines of every tensor.
+    MMEngine's ``custom_keys`` apply the longest matching key alone, so that 'backbone' disables a rule for 'norm'
+    inside the backbone. MMAction2's ``SwinOptimWrapperConstructor`` makes a group and two log lines of each tensor.
 
     Keys of ``paramwise_cfg``, all optional:
 
-    - ``backbone_lr_mult``: rate of the backbone relative to the rest.
-    - ``layer_decay``: the rate falls by this factor with each step from the backbone's end to its beginning
-      (``backbone.layer_depth``).
-    - ``norm_decay_mult``: weight decay of normalization layers, weights and biases.
-    - ``embed_decay_mult``: of embeddings and bias tables, that is of ``backbone.no_weight_decay()``.
-    - ``bias_decay_mult``: of biases.
-    - ``flat_decay_mult``: of parameters with one axis, such as layer scales.
+    - ``backbone_lr_mult``: multiplier of the backbone's learning rate.
+    - ``layer_decay``: factor of the learning rate per layer, from the last to the first (``backbone.layer_depth``).
+    - ``norm_decay_mult``: multiplier of weight decay for weights and biases of normalization layers.
+    - ``embed_decay_mult``: the same for embeddings and bias tables (``backbone.no_weight_decay()``).
+    - ``bias_decay_mult``: the same for biases.
+    - ``flat_decay_mult``: the same for parameters with one axis, such as layer scales.
 
-    A decay multiplier that is absent or ``None`` makes no rule. A parameter takes the first rule of this list that
-    names it, else full decay. Frozen parameters are left out. The groups are logged as one table.
+    A parameter takes the first decay multiplier of this list that is set and applies to it, else 1. Frozen parameters
+    are left out. The groups are logged as one table.
 
     Raises ``ValueError`` for unknown keys, for names in ``no_weight_decay()`` that the backbone does not have, and for
-    rules about a backbone that the model has not.
+    backbone rules of a model without such a backbone.
     """
 
     paramwise_cfg: dict[str, Any]
@@ -83,21 +82,21 @@ class TransformerOptimConstructor(DefaultOptimWrapperConstructor):
         if unknown:
             raise ValueError(
                 f'TransformerOptimConstructor: unknown paramwise_cfg keys {", ".join(sorted(unknown))}; '
-                f'valid are {", ".join(DEFAULTS)}'
+                f'valid keys: {", ".join(DEFAULTS)}'
             )
         self.paramwise_cfg = {**DEFAULTS, **self.paramwise_cfg}
         for key in ('lr', 'weight_decay'):
             if self.optimizer_cfg.get(key) is None:
-                raise ValueError(f'TransformerOptimConstructor multiplies {key}: give optimizer a value for {key}')
+                raise ValueError(f'TransformerOptimConstructor needs optimizer.{key}: set a value')
 
     def add_params(self, params: list[dict], module: nn.Module, prefix: str = '', is_dcn_module: Any = None) -> None:
-        """Append the groups of the whole model to ``params``, highest rate first (the one that MMEngine logs)."""
+        """Append the groups of the whole model to ``params``, highest learning rate first (MMEngine logs the first)."""
         groups: dict[tuple[float, float], Group] = {}
-        for entry in self._entries(module):
-            part, lr_mult = self._rate(module, entry.name)
-            kinds = [kind for kind, belongs in KINDS.items() if belongs(entry)]
+        for named in self._named_params(module):
+            part, lr_mult = self._rate(module, named.name)
+            kinds = [kind for kind, belongs in KINDS.items() if belongs(named)]
             group = groups.setdefault((lr_mult, self._decay(kinds)), Group())
-            group.params.append(entry.param)
+            group.params.append(named.param)
             group.parts[part] = group.kinds[(kinds or ['weight'])[0]] = None
         _check_complete(module, groups)
         for lr_mult, decay_mult in sorted(groups, reverse=True):
@@ -106,14 +105,14 @@ class TransformerOptimConstructor(DefaultOptimWrapperConstructor):
             params.append(dict(params=group.params, name=group.name, **rates))
         print_log(_table(params, module), logger='current')
 
-    def _entries(self, model: nn.Module) -> Iterator[Entry]:
+    def _named_params(self, model: nn.Module) -> Iterator[NamedParam]:
         embeddings = self._embeddings(model)
         seen: set[int] = set()
         for prefix, module in model.named_modules():
             for leaf, param in module.named_parameters(prefix, recurse=False):
                 if param.requires_grad and id(param) not in seen:
                     seen.add(id(param))
-                    yield Entry(leaf, param, module, leaf in embeddings)
+                    yield NamedParam(leaf, param, module, leaf in embeddings)
 
     def _embeddings(self, model: nn.Module) -> set[str]:
         if self.paramwise_cfg['embed_decay_mult'] is None:
@@ -123,13 +122,12 @@ class TransformerOptimConstructor(DefaultOptimWrapperConstructor):
         missing = names - {name for name, _ in backbone.named_parameters()}
         if missing:
             raise ValueError(
-                f'{type(backbone).__name__}.no_weight_decay() names {", ".join(sorted(missing))}, which are no '
-                'parameters of it'
+                f'{type(backbone).__name__}.no_weight_decay() names unknown parameters {", ".join(sorted(missing))}'
             )
         return {f'backbone.{name}' for name in names}
 
     def _rate(self, model: nn.Module, name: str) -> tuple[str, float]:
-        """The part of the model that a parameter belongs to, for the group's name, and the multiplier of its rate."""
+        """Return the part of the model that a parameter belongs to, and the multiplier of its learning rate."""
         part, _, rest = name.partition('.')
         if part != 'backbone':
             return part, 1.0
@@ -148,7 +146,7 @@ class TransformerOptimConstructor(DefaultOptimWrapperConstructor):
         backbone = getattr(model, 'backbone', None)
         if not hasattr(backbone, method):
             raise ValueError(
-                f'paramwise_cfg: {key} asks backbone.{method}(), which {type(backbone).__name__} lacks; leave {key} out'
+                f'paramwise_cfg: {key} needs backbone.{method}(), which {type(backbone).__name__} lacks; remove {key}'
             )
         return backbone
 
@@ -157,7 +155,7 @@ def _check_complete(model: nn.Module, groups: dict[tuple[float, float], Group]) 
     grouped = [id(param) for group in groups.values() for param in group.params]
     wanted = {id(param) for param in model.parameters() if param.requires_grad}
     if len(grouped) != len(wanted) or set(grouped) != wanted:
-        raise RuntimeError(f'{len(grouped)} parameters in the groups, {len(wanted)} in the model')
+        raise RuntimeError(f'the groups hold {len(grouped)} parameters, the model {len(wanted)}')
 
 
 def _table(params: list[dict], model: nn.Module) -> str:
@@ -176,4 +174,4 @@ def _table(params: list[dict], model: nn.Module) -> str:
         )
         for row in rows
     )
-    return '\n'.join(('Optimizer groups', *lines))
+    return '\n'.join(('Parameter groups', *lines))

@@ -1,7 +1,7 @@
 """Children of MMEngine's root registries under the scope ``vidtx_mm``.
 
-Every type is written with its scope (``type='vidtx_mm.VideoSwin'``), so that it is found from MMAction2, MMDetection,
-MMPose and plain MMEngine alike. ``locations`` are imported at the first look-up, not at ``import vidtx_mm``.
+Types are written with their scope (``type='vidtx_mm.VideoSwin'``), so that MMAction2, MMDetection, MMPose and MMEngine
+all find them. ``locations`` are imported on first lookup, not by ``import vidtx_mm``.
 """
 
 from mmengine.registry import DATASETS as _DATASETS

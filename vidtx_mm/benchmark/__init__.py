@@ -1,5 +1,5 @@
 """Compare one of our models with a reference: time, memory and difference of outputs.
 
-``pairs`` declares what is compared, ``worker`` is the child process of one side, ``run`` alternates the two,
-``report`` does the arithmetic and the printing, ``complexity`` counts parameters and multiply-adds.
+``pairs`` declares the models, ``worker`` runs one of them in a child process, ``run`` alternates the two, ``report``
+computes and prints the statistics, and ``complexity`` counts parameters and multiply-adds.
 """

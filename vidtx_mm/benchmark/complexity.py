@@ -1,4 +1,4 @@
-"""Parameters and multiply-adds of a model or a config, counted on the meta device: nothing is computed or stored."""
+"""Count parameters and multiply-adds of a model or a config on the meta device, without computing anything."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Complexity:
-    """``parameters`` and ``macs``: multiply-adds of matrix products, attention and convolutions, in units (not G).
+    """Numbers of parameters and of multiply-adds (``macs``) in matrix products, attention and convolutions.
 
-    What the papers call FLOPs are such multiply-adds; norms, activations and additions are left out, as they do.
+    The papers call these multiply-adds FLOPs; like them, this leaves out norms, activations and additions.
     """
 
     parameters: int
@@ -25,13 +25,12 @@ class Complexity:
 
 
 def count(model: nn.Module, shape: Shape, call: Callable[[nn.Module, Tensor], Any] | None = None) -> Complexity:
-    """Count one forward pass of a meta-device model in eval mode with an input of ``shape``.
+    """Count one forward pass of a model on the meta device, in eval mode, with an input of ``shape``.
 
-    Gradients stay enabled, since inference without them takes shortcuts that the published counts do not know.
-    On the meta device PyTorch takes the plain path of attention, whose two products are counted whatever fused
-    kernel a real device would use.
+    Gradients stay enabled, since inference without them takes shortcuts that published counts do not include. On the
+    meta device PyTorch does not fuse attention, so that both of its products are counted.
     """
-    model.eval().requires_grad_(False)  # the counter's hooks stumble over gradients of views
+    model.eval().requires_grad_(False)  # the counter's hooks fail on gradients of views
     clips = torch.empty(shape, device='meta')
     with torch.enable_grad(), FlopCounterMode(display=False) as counter:
         model(clips) if call is None else call(model, clips)
@@ -39,14 +38,14 @@ def count(model: nn.Module, shape: Shape, call: Callable[[nn.Module, Tensor], An
 
 
 def count_config(cfg: Config, shape: Shape | None = None) -> Complexity:
-    """Count one view of a recognizer config: backbone and head on a clip (3, T, H, W), by default the tested one."""
+    """Count backbone and head of a recognizer config on one view (3, T, H, W), by default that of the test pipeline."""
     return count(build_on_meta(cfg), (1, 1, *(shape or view_shape(cfg))), call=_classify)
 
 
 def build_on_meta(cfg: Config) -> nn.Module:
-    """The config's model without memory for its weights, built under the config's own default scope.
+    """Build the model of a config on the meta device, in the config's default scope.
 
-    The preprocessor is left out: it has no weights, and MixUp's distribution does not build on the meta device.
+    The data preprocessor is left out: it has no weights, and MixUp's distribution does not build on the meta device.
     """
     model = {**cfg.model, 'data_preprocessor': None}
     with DefaultScope.overwrite_default_scope(cfg.default_scope), torch.device('meta'):
@@ -54,7 +53,7 @@ def build_on_meta(cfg: Config) -> nn.Module:
 
 
 def view_shape(cfg: Config) -> Shape:
-    """(3, T, H, W) of one view, read from the test pipeline's ``clip_len`` and ``crop_size``."""
+    """Return (3, T, H, W) of one view, from ``clip_len`` and ``crop_size`` in the test pipeline."""
     pipeline = cfg.test_dataloader.dataset.pipeline
     frames = next((step['clip_len'] for step in pipeline if 'clip_len' in step), None)
     side = next((step['crop_size'] for step in pipeline if 'crop_size' in step), None)

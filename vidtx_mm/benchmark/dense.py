@@ -1,4 +1,4 @@
-"""Multiply-adds of detectors and pose models, counted as mmdet's own tool and UniFormer's authors did."""
+"""Count multiply-adds of detectors and pose models, as mmdet's tool and UniFormer's authors do."""
 
 from typing import Any
 
@@ -9,22 +9,21 @@ from torch import Tensor, nn
 from .complexity import Complexity, Shape, build_on_meta, count
 
 DETECTION_SHAPE = (3, 800, 1280)
-BOXES, MASKS = 1000, 100  # the regions that the heads of a detector are counted on
+BOXES, MASKS = 1000, 100  # regions per image for the heads of a detector
 
 
 def count_detector(cfg: Config, shape: Shape | None = None) -> Complexity:
-    """Count a two-stage detector on an image (3, H, W): backbone, neck, proposals, and the heads on a fixed number of
-    regions."""
+    """Count a two-stage detector on an image (3, H, W), with the heads on a fixed number of regions."""
     return count(build_on_meta(cfg), (1, *(shape or DETECTION_SHAPE)), call=_detect)
 
 
 def count_pose(cfg: Config, shape: Shape | None = None) -> Complexity:
-    """Count a top-down pose model on the crop of one person (3, H, W), without the flipped one of the test."""
+    """Count a top-down pose model on the crop of one person (3, H, W), without the flipped crop of the test."""
     return count(build_on_meta(cfg), (1, *(shape or pose_shape(cfg))), call=_estimate)
 
 
 def pose_shape(cfg: Config) -> Shape:
-    """(3, H, W) of the crop, from the codec."""
+    """Return (3, H, W) of the crop, from the codec."""
     width, height = cfg.model.head.decoder.input_size
     return (3, height, width)
 
@@ -46,5 +45,5 @@ def _detect(model: Any, images: Tensor) -> None:
 
 
 def _listed(module: nn.Module) -> list[Any]:
-    """The stages of a cascade, or the one head."""
+    """Return the stages of a cascade, or the single head."""
     return list(module) if isinstance(module, nn.ModuleList) else [module]

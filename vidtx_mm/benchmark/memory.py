@@ -1,8 +1,8 @@
-"""Peak memory of this process above its idle state.
+"""Measure the peak memory of this process above its idle state.
 
-CPU: the kernel's high-water mark of the resident set. It is read from ``/proc/self/status`` where there is one, since
-``ru_maxrss`` of a child starts from its parent's size, and reset after the weights are in, so that loading them does
-not count. CUDA: the caching allocator's peak; its idle state is what is allocated before the model is built.
+On the CPU this is the peak resident set size, from ``/proc/self/status`` if available, since ``ru_maxrss`` of a child
+process starts at the size of its parent. It is reset after the weights are loaded. On CUDA it is the peak of the
+caching allocator.
 """
 
 import resource
@@ -18,7 +18,7 @@ _CLEAR = Path('/proc/self/clear_refs')
 
 
 def resident_peak() -> float:
-    """High-water mark of this process in MiB."""
+    """Return the peak resident set size in MiB."""
     if _STATUS.exists():
         return _status_field('VmHWM')
     unit = 1 if sys.platform == 'darwin' else 1024  # ru_maxrss is in bytes on macOS, in KB elsewhere
@@ -26,7 +26,7 @@ def resident_peak() -> float:
 
 
 def resident_now() -> float:
-    """Resident set of this process in MiB; the high-water mark where the system does not tell."""
+    """Return the resident set size in MiB, or the peak on systems without ``/proc``."""
     return _status_field('VmRSS') if _STATUS.exists() else resident_peak()
 
 
@@ -36,14 +36,14 @@ def _status_field(name: str) -> float:
 
 
 def _load_libraries(device: str) -> None:
-    """One training step of one product: PyTorch loads kernels and its optimizers' helpers at their first use."""
+    """Run a tiny training step, since PyTorch loads kernels and optimizer helpers on first use."""
     weight = torch.ones(64, 64, device=device, requires_grad=True)
     (weight @ weight).sum().backward()
     torch.optim.AdamW([weight]).step()
 
 
 class Memory:
-    """Made after the imports and before the model: ``idle`` (MiB) is the state that the peak is counted from."""
+    """Peak memory above ``idle`` (MiB), the state at construction: after the imports and before the model."""
 
     def __init__(self, device: str) -> None:
         self.cuda = device == 'cuda'
@@ -51,13 +51,13 @@ class Memory:
         self.idle = torch.cuda.memory_allocated() / MiB if self.cuda else resident_now()
 
     def reset(self) -> None:
-        """Forget the peak so far, where the system can."""
+        """Reset the peak if the system allows it."""
         if self.cuda:
             torch.cuda.reset_peak_memory_stats()
         elif _CLEAR.exists():
-            with suppress(OSError):  # a sandbox may forbid it; then loading the weights counts too
+            with suppress(OSError):  # forbidden in some sandboxes; the peak then includes the loading of weights
                 _CLEAR.write_text('5')
 
     def peak(self) -> float:
-        """Peak in MiB since the last reset, above the idle state."""
+        """Return the peak in MiB since the last reset, above the idle state."""
         return (torch.cuda.max_memory_allocated() / MiB if self.cuda else resident_peak()) - self.idle

@@ -1,7 +1,7 @@
-"""The table of pairs: how each model is built, called and compared.
+"""Table of compared models: how to build, call and compare each.
 
-A further pair is one more row of ``PAIRS``. Builders are module-level functions, because the children import them by
-name; they import the reference's package themselves, so that a missing package only spoils its own row.
+To add a pair, add a row to ``PAIRS``. Builders are module-level functions, since child processes import them by name.
+They import the package of the reference, so that a missing package affects its own rows alone.
 """
 
 from collections.abc import Callable
@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 
 def call_model(model: nn.Module, clips: Tensor) -> Any:
-    """Call a model with clips (B, 3, T, H, W), as ours and MMAction2's backbones want them."""
+    """Call a model on clips (B, 3, T, H, W)."""
     return model(clips)
 
 
 def whole_output(output: Any) -> Tensor:
-    """Compare all of the output."""
+    """Return the output unchanged."""
     return output
 
 
@@ -27,9 +27,8 @@ def whole_output(output: Any) -> Tensor:
 class Side:
     """One model of a pair.
 
-    ``imports`` are loaded before the idle memory is measured, so that a package's own weight is not put down to its
-    model. ``output`` picks the tensor that both sides share out of what ``call`` returns; it is compared in the
-    forward pass and gives the loss of the training step.
+    ``imports`` are loaded before the idle memory is measured, so that the peak does not include them. ``output``
+    selects the tensor to compare from the result of ``call``; the training step computes its loss from it.
     """
 
     build: Callable[[], nn.Module]
@@ -40,10 +39,10 @@ class Side:
 
 @dataclass(frozen=True)
 class Pair:
-    """One of our models, the reference beside it (or none) and the clip that the published numbers use.
+    """One of our models, its reference (or None) and the clip size of the published numbers.
 
-    ``load`` holds further arguments of :func:`vidtx_mm.weights.load_pretrained`, which reads the reference's own
-    state dict into our model.
+    ``load`` holds arguments of :func:`vidtx_mm.weights.load_pretrained`, which loads the state dict of the reference
+    into our model.
     """
 
     ours: Side
@@ -53,7 +52,7 @@ class Pair:
     load: dict[str, Any] = field(default_factory=dict)
 
     def alone(self) -> 'Pair':
-        """The same pair without its reference."""
+        """Return the pair without its reference."""
         return replace(self, reference=None)
 
 
@@ -63,7 +62,7 @@ def build_backbone(name: str, **kwargs: Any) -> nn.Module:
 
 
 def build_mmaction(module: str, name: str, **kwargs: Any) -> nn.Module:
-    """Build a backbone class of MMAction2 with its fresh initialization, as its constructor leaves it."""
+    """Build a backbone of MMAction2 with the initialization of its constructor."""
     return getattr(import_module(f'mmaction.models.backbones.{module}'), name)(**kwargs)
 
 
@@ -77,20 +76,20 @@ def _mmaction(module: str, name: str, **kwargs: Any) -> Side:
 
 def _swin3d(arch: str, window_size: tuple[int, int, int] = (8, 7, 7)) -> Pair:
     kwargs = dict(arch=arch, window_size=window_size, drop_path_rate=0.0)
-    # Clips below 224 pixels clip windows, whose offsets MMAction2 looks up as the official code does.
+    # On clips below 224 pixels windows are clipped; MMAction2 indexes their biases like the official code.
     ours = _ours('VideoSwin', relative_index='upstream', **kwargs)
     return Pair(ours, _mmaction('swin', 'SwinTransformer3D', **kwargs), frames=32, size=224)
 
 
 def _uniformer(arch: str, depths: list[int], frames: int) -> Pair:
-    # MMAction2's blocks have another LayerNorm epsilon than the published weights.
+    # The LayerNorm epsilon of MMAction2's blocks differs from that of the published models.
     ours = _ours('VideoUniFormer', arch=arch, drop_path_rate=0.0, norm_eps=1e-5)
     reference = _mmaction('uniformer', 'UniFormer', depth=depths, drop_path_rate=0.0, pretrained2d=False)
     return Pair(ours, reference, frames=frames, size=224)
 
 
 def build_mmaction_timesformer(frames: int) -> nn.Module:
-    """MMAction2's divided TimeSformer-B, whose stochastic depth no argument of the constructor turns off."""
+    """Build MMAction2's divided TimeSformer-B without its stochastic depth, which is no constructor argument."""
     from mmengine.registry import DefaultScope
 
     with DefaultScope.overwrite_default_scope('mmaction'):
@@ -103,19 +102,19 @@ def build_mmaction_timesformer(frames: int) -> nn.Module:
 
 
 def build_transformers_timesformer(frames: int) -> nn.Module:
-    """transformers' divided TimeSformer-B."""
+    """Build the divided TimeSformer-B of transformers."""
     from transformers import TimesformerConfig, TimesformerModel
 
     return TimesformerModel(TimesformerConfig(num_frames=frames))
 
 
 def call_frames_first(model: nn.Module, clips: Tensor) -> Any:
-    """Call a model that wants clips (B, T, 3, H, W)."""
+    """Call a model on clips (B, T, 3, H, W)."""
     return model(clips.transpose(1, 2))
 
 
 def class_token(output: Any) -> Tensor:
-    """The first token of transformers' last hidden state."""
+    """Return the first token of the last hidden state of transformers."""
     return output.last_hidden_state[:, 0]
 
 
@@ -134,7 +133,7 @@ def _timesformer_transformers() -> Pair:
 
 
 def build_transformers_vivit() -> nn.Module:
-    """transformers' ViViT-B/16x2 with fused attention, without the pooler that its classifier does not use."""
+    """Build the ViViT-B/16x2 of transformers with fused attention and without pooler, which its classifier ignores."""
     from transformers import VivitConfig, VivitModel
 
     config = VivitConfig()
@@ -152,7 +151,7 @@ def _vivit_alone(**kwargs: Any) -> Pair:
     return Pair(_ours('ViViT', input_range=None, **kwargs), None, frames=32, size=224)
 
 
-# Stochastic depth and dropout are off in every row: both sides must do the same work in the training step.
+# All rows disable stochastic depth and dropout, so that both sides do the same work in the training step.
 PAIRS: dict[str, Pair] = {
     'swin3d_t': _swin3d('tiny'),
     'swin3d_s': _swin3d('small'),

@@ -1,4 +1,4 @@
-"""Arithmetic and printing of the measurements."""
+"""Compute and print statistics of the measurements."""
 
 import os
 import platform
@@ -20,11 +20,11 @@ COLUMNS = ('model', 'mode', 'ours', 'reference', 'time ratio', 'ours MiB', 'refe
 def summarize(
     name: str, settings: Settings, seconds: dict[str, list[float]], finished: dict[str, Finished], weights: str
 ) -> dict[str, Any]:
-    """One row: for each side its seconds (all, median, least, most) and MiB above idle, and how the sides compare.
+    """Return one row: seconds and MiB of each side, and their ratios.
 
-    Ratios are ours over the reference's. The time ratio is the median of the ratios of neighboring runs, with the
-    least and the most of them; ``difference`` is the largest absolute difference of the outputs, which means
-    something only on the same weights and is None otherwise.
+    Ratios are ours divided by the reference. The time ratio is the median over pairs of consecutive runs, with their
+    minimum and maximum. ``difference`` is the largest absolute difference of the outputs on the same weights, None on
+    others.
     """
     sides = {role: _side(seconds[role], finished[role]) for role in seconds}
     row: dict[str, Any] = dict(name=name, settings=asdict(settings), weights=weights, **sides)
@@ -54,12 +54,12 @@ def _difference(finished: dict[str, Finished]) -> float | None:
     if ours is None or theirs is None:
         return None
     if ours.shape != theirs.shape:
-        raise ValueError(f"the outputs do not compare: ours {ours.shape}, the reference's {theirs.shape}")
+        raise ValueError(f'outputs differ in shape: ours {ours.shape}, the reference {theirs.shape}')
     return float(np.abs(ours - theirs).max())
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The rows as a Markdown table; seconds and ratios as median (least-most), memory above the idle process."""
+    """Format rows as a Markdown table, with seconds and ratios as median (min-max)."""
     lines = [COLUMNS, ('---',) * len(COLUMNS), *map(_cells, rows)]
     return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
 
@@ -86,7 +86,7 @@ def _spread(value: dict[str, Any], unit: str = '') -> str:
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers were measured on."""
+    """Describe this machine."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return dict(
         processor=_processor(), cores=os.cpu_count(), gpu=gpu, system=platform.platform(), load=os.getloadavg()[0]
@@ -100,7 +100,7 @@ def _processor() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Installed versions of what takes part."""
+    """Return the installed versions of the packages involved."""
     found = {'python': platform.python_version()}
     for package in PACKAGES:
         try:

@@ -1,4 +1,4 @@
-"""Alternate the two sides of a pair, each in its own child process, and collect the numbers."""
+"""Run the two sides of a pair in turn, each in its own child process, and collect the numbers."""
 
 import multiprocessing
 import tempfile
@@ -14,30 +14,30 @@ from .worker import Failed, Finished, Ready, Settings, serve
 
 
 class MeasurementError(RuntimeError):
-    """A side could not be built or run."""
+    """A side failed to build or to run."""
 
 
 def measure(name: str, pair: Pair, settings: Settings, runs: int, warmup: int) -> dict[str, Any]:
     """Measure one pair in one mode.
 
-    The sides run in turn (ours, reference, ours, ...), so that a drift of the machine meets both alike.
+    The sides run in turn (ours, reference, ours, ...), so that a drift of the machine affects both.
 
     Args:
         name: label of the row.
         pair: the two sides; ``reference=None`` measures ours alone.
-        settings: mode, input and numerics shared by both sides.
-        runs: measured runs of each side.
-        warmup: runs of each side before, not counted (compilation falls in here).
+        settings: shared mode, input and precision.
+        runs: measured runs per side.
+        warmup: earlier runs per side that are not counted, for instance for compilation.
 
     Returns:
         The row of :func:`vidtx_mm.benchmark.report.summarize`.
 
     Raises:
-        MeasurementError: naming the side and its error.
+        MeasurementError: a side failed; the message names it and its error.
     """
     if runs < 1:
-        raise ValueError(f'runs={runs}; at least one run is needed')
-    roles = ('ours',) if pair.reference is None else ('reference', 'ours')  # the reference leaves the weights
+        raise ValueError(f'runs={runs}: use at least one run')
+    roles = ('ours',) if pair.reference is None else ('reference', 'ours')  # the reference writes the weights
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         weights = str(Path(folder) / 'weights.pth')
         sides: dict[str, Connection] = {}
@@ -80,7 +80,7 @@ def _receive(connection: Connection, name: str, role: str, kind: type) -> Any:
     try:
         message = connection.recv()
     except EOFError:
-        message = Failed('its process ended without a word (out of memory?)')
+        message = Failed('the process died without an error (out of memory?)')
     if isinstance(message, Failed):
         raise MeasurementError(f'{name}, {role}: {message.error}')
     assert isinstance(message, kind), message

@@ -1,6 +1,6 @@
-"""The child process of one side: builds the model, takes weights and input from seeds and files, runs on command.
+"""Child process of one side: build the model, load weights, and run on command.
 
-One child serves one side in one mode, so that its peak memory is that mode's alone.
+A child serves one side in one mode, so that its peak memory belongs to that mode alone.
 """
 
 import time
@@ -26,7 +26,7 @@ DTYPES = {'fp32': None, 'bf16': torch.bfloat16}
 
 @dataclass(frozen=True)
 class Settings:
-    """What both sides share in one measurement. ``threads=None`` leaves PyTorch's choice."""
+    """Shared settings of both sides. ``threads=None`` keeps PyTorch's default."""
 
     mode: str = 'forward'
     batch: int = 1
@@ -42,19 +42,19 @@ class Settings:
         choose('mode', self.mode, MODES)
         choose('precision', self.precision, DTYPES)
         if self.device == 'cuda' and not torch.cuda.is_available():
-            raise ValueError("device='cuda', but this PyTorch sees no GPU; use device='cpu'")
+            raise ValueError("device='cuda', but this PyTorch finds no GPU; use device='cpu'")
 
 
 @dataclass(frozen=True)
 class Ready:
-    """A side stands: whose weights it has and what was refused, if anything."""
+    """A side is built; ``weights`` names their origin, or the error of loading them."""
 
     weights: str
 
 
 @dataclass(frozen=True)
 class Finished:
-    """Memory in MiB and, in forward mode, the compared output as a float32 NumPy array."""
+    """Memory in MiB, and in forward mode the output to compare as a float32 array."""
 
     idle_mib: float
     peak_mib: float
@@ -63,25 +63,25 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """The side could not be measured."""
+    """The side failed."""
 
     error: str
 
 
 def serve(connection: Connection, pair: Pair, role: str, settings: Settings, weights: str) -> None:
-    """Answer the parent over ``connection`` until it says 'finish'. ``role`` is 'ours' or 'reference'."""
+    """Serve the parent over ``connection`` until it sends 'finish'. ``role`` is 'ours' or 'reference'."""
     try:
         _serve(connection, pair, role, settings, Path(weights))
-    except EOFError:  # the parent has given up, because of the other side
+    except EOFError:  # the parent gave up after an error of the other side
         return
-    except Exception as error:  # the parent reports it: a child's traceback alone would be lost among its output
+    except Exception as error:  # the parent reports it
         connection.send(Failed(f'{type(error).__name__}: {error}'))
 
 
 def _serve(connection: Connection, pair: Pair, role: str, settings: Settings, weights: Path) -> None:
     side = getattr(pair, role)
     if role == 'reference':
-        warnings.simplefilter('ignore')  # what others' code warns of is not this tool's news
+        warnings.simplefilter('ignore')  # warnings of the reference's code are not useful here
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     for module in side.imports:
@@ -112,9 +112,9 @@ def _serve(connection: Connection, pair: Pair, role: str, settings: Settings, we
 
 
 def perturb(model: nn.Module) -> None:
-    """Move every parameter and running statistic off its initial value.
+    """Move all parameters and running statistics away from their initial values.
 
-    Zero biases, unit scales and zero-initialized branches would hide a wrongly mapped or ignored weight.
+    Zero biases, unit scales and zero-initialized branches would hide a mapping error.
     """
     with torch.no_grad():
         for parameter in model.parameters():
@@ -126,7 +126,7 @@ def perturb(model: nn.Module) -> None:
 
 
 def take_weights(model: nn.Module, file: Path, load: dict[str, Any]) -> str:
-    """Read the reference's state dict into our model; a refusal is reported, and the timing goes on without it."""
+    """Load the state dict of the reference into our model; return its origin, or the error if it does not load."""
     from vidtx_mm.weights import load_pretrained
 
     try:
@@ -137,7 +137,7 @@ def take_weights(model: nn.Module, file: Path, load: dict[str, Any]) -> str:
 
 
 class Step:
-    """One measured run: the forward pass without gradients, or forward, backward and the AdamW update."""
+    """One measured run: the forward pass without gradients, or forward, backward and AdamW step."""
 
     def __init__(self, side: Any, model: nn.Module, settings: Settings) -> None:
         self.side, self.settings = side, settings
@@ -148,7 +148,7 @@ class Step:
         self.optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6) if settings.mode == 'train' else None
 
     def __call__(self) -> tuple[float, Tensor]:
-        """Seconds of one run, and the compared output."""
+        """Return the seconds of one run and the output to compare."""
         self._synchronize()
         start = time.perf_counter()
         output = self._train() if self.optimizer else self._forward()
