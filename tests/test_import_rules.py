@@ -14,6 +14,7 @@ STDLIB = set(sys.stdlib_module_names)
 RULES = {
     '': {'.compat'},
     'checks': set(),
+    'labels': set(),
     'registry': {'mmengine'},
     'layers': {'.checks', 'torch', 'einops'},
     'backbones': {'.checks', '.layers', '.registry', 'torch', 'einops', 'mmengine'},

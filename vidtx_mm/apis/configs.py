@@ -1,9 +1,9 @@
 """Configs by name: the stem of a file of this package's configs, or the path of any config."""
 
-from difflib import get_close_matches
 from pathlib import Path
 
 import vidtx_mm
+from vidtx_mm.labels import suggest
 
 _PACKAGE = Path(vidtx_mm.__file__).resolve().parent
 
@@ -32,9 +32,5 @@ def find_config(name: str | Path) -> Path:
     if str(name) in files:
         return files[str(name)]
     if path.suffix == '.py':
-        raise ValueError(f'{name}: no such config file')
-    near = get_close_matches(str(name), files, n=3, cutoff=0.5)
-    hint = (
-        f'did you mean {" or ".join(near)}?' if near else f'names are the stems of the files in {config_root().name}/'
-    )
-    raise ValueError(f'unknown config {str(name)!r}: {hint} `vidtx models` lists all')
+        raise ValueError(f'{name}: no such config file; `vidtx models` lists the names of ours')
+    raise ValueError(f'unknown config {str(name)!r}: {suggest(str(name), tuple(files))}')

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .frame import Group, run
 
-COMMANDS = ('doctor', 'convert', 'complexity', 'benchmark')
+COMMANDS = ('models', 'doctor', 'convert', 'complexity', 'benchmark')
 
 vidtx = Group(
     COMMANDS,

@@ -106,3 +106,10 @@ def sentence(error: Exception) -> str:
     if text and isinstance(error, OWN_WORDS) and not isinstance(error, NotImplementedError):
         return text
     return f'{type(error).__name__}: {text or "no message"} (--debug shows the traceback)'
+
+
+def print_table(header: list[str], rows: list[list[str]]) -> None:
+    """Print columns that stay whole when piped."""
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    for row in [header, *rows]:
+        click.echo('  '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

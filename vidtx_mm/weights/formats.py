@@ -35,11 +35,15 @@ EXTENSIONS = {
 
 @dataclass(frozen=True)
 class Opened:
-    """A checkpoint as read: ``tensors`` by the file's own keys, the ``container`` they lay in, the file's ``name``."""
+    """A checkpoint as read: ``tensors`` by the file's own keys, the ``container`` they lay in, the file's ``name``.
+
+    ``classes`` are the class names that MMEngine saved with it, empty where it saved none.
+    """
 
     tensors: dict[str, Tensor]
     container: str
     name: str
+    classes: tuple[str, ...] = ()
 
 
 def open_checkpoint(path_or_dict: str | Path | Mapping[str, Any]) -> Opened:
@@ -127,7 +131,13 @@ def _unwrap(content: Mapping[str, Any], name: str) -> Opened:
             if all(key.startswith(prefix) for key in tensors):
                 tensors = {key[len(prefix) :]: tensor for key, tensor in tensors.items()}
                 stripped = True
-    return Opened(tensors, container, name)
+    return Opened(tensors, container, name, _classes(content))
+
+
+def _classes(content: Mapping[str, Any]) -> tuple[str, ...]:
+    meta = content.get('meta')
+    data = meta.get('dataset_meta') if isinstance(meta, Mapping) else None
+    return tuple(data.get('classes') or ()) if isinstance(data, Mapping) else ()
 
 
 def _is_state_dict(value: object) -> bool:
