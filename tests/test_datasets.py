@@ -85,6 +85,18 @@ def test_bad_lists_get_one_message_with_the_remedy(write, text, kwargs, parts):
         assert part in str(error.value)
 
 
+def test_class_names_are_metainfo(write):
+    """What MMEngine writes into checkpoints as ``dataset_meta``."""
+    data = VideoListDataset(write('a.mp4 1\n'), [], classes=['clap', 'wave'])
+    assert data.metainfo == {'classes': ('clap', 'wave')} and data.num_classes == 2
+    epic = VideoListDataset(write('a.mp4 1 2\n'), [], classes='epic_kitchens100', class_splits=[300, 97])
+    assert epic.metainfo['classes'][300] == 'take'
+    with pytest.raises(ValueError, match='label 2.* from 0 to 1'):
+        VideoListDataset(write('a.mp4 2\n'), [], classes=['clap', 'wave'])
+    with pytest.raises(ValueError, match="'kinetics400' has 400 names, but num_classes=10: set classes"):
+        VideoListDataset(write('a.mp4 1\n'), [], classes='kinetics400', num_classes=10)
+
+
 def test_missing_list_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match='nowhere.txt.*ann_file'):
         read(str(tmp_path / 'nowhere.txt'))

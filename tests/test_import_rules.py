@@ -20,7 +20,7 @@ RULES = {
     'backbones': {'.checks', '.layers', '.registry', 'torch', 'einops', 'mmengine'},
     'heads': {'.checks', '.registry', 'numpy', 'torch', 'mmengine', 'mmaction'},
     'transforms': {'.checks', '.registry', 'numpy', 'torch', 'cv2', 'PIL', 'mmcv', 'mmengine', 'mmaction'},
-    'datasets': {'.checks', '.registry', 'mmengine', 'mmaction'},
+    'datasets': {'.checks', '.labels', '.registry', 'mmengine', 'mmaction'},
     'optim': {'.checks', '.registry', 'torch', 'mmengine'},
     'weights': {'.checks', '.layers.position', 'torch', 'numpy', 'safetensors', 'msgpack'},
     'weights.initializers': {'.weights', '.registry', 'torch', 'mmengine'},

@@ -10,6 +10,7 @@ from typing import Any
 from mmaction.datasets import VideoDataset
 from mmengine.fileio import exists, list_from_file
 
+from vidtx_mm.labels import class_names
 from vidtx_mm.registry import DATASETS
 
 DELIMITERS = {'\t': r'\s*\t\s*', ',': r'\s*,\s*', ' ': r'\s+'}
@@ -39,7 +40,9 @@ class VideoListDataset(VideoDataset):
     Args:
         ann_file: the list.
         pipeline: transforms.
-        num_classes: labels must be smaller; required with ``multi_class``.
+        num_classes: labels must be smaller; required with ``multi_class``. By default the number of ``classes``.
+        classes: the class names, which checkpoints carry as ``dataset_meta['classes']``: a name of
+            ``vidtx_mm.labels``, a text file with one name a line, or the names.
         multi_class: any number of labels on a line; the label becomes a multi-hot vector.
         class_splits: number of classes of each of the labels on a line (EPIC-Kitchens: noun, verb); the label becomes a
             vector with a one in each split, for ``VideoMultiClsHead``.
@@ -56,6 +59,7 @@ class VideoListDataset(VideoDataset):
         ann_file: str,
         pipeline: Sequence[Any],
         num_classes: int | None = None,
+        classes: str | Sequence[str] | None = None,
         multi_class: bool = False,
         class_splits: Sequence[int] | None = None,
         num_repeats: int = 1,
@@ -67,6 +71,17 @@ class VideoListDataset(VideoDataset):
             raise ValueError(f"VideoListDataset: delimiter={delimiter!r}: choose 'auto', ' ', ',' or '\\t'")
         if num_repeats > 1 and test_mode:
             raise ValueError(f'VideoListDataset: num_repeats={num_repeats} is for training; set it to 1 with test_mode')
+        if class_splits:
+            num_classes = sum(class_splits)
+        if classes is not None:
+            names = class_names(classes)
+            num_classes = num_classes or len(names)
+            if len(names) != num_classes:
+                raise ValueError(
+                    f'VideoListDataset: classes={classes!r} has {len(names)} names, but num_classes={num_classes}: set '
+                    'classes to your file of names (one a line), or to None'
+                )
+            kwargs['metainfo'] = {**(kwargs.get('metainfo') or {}), 'classes': names}
         if multi_class and num_classes is None:
             raise ValueError('VideoListDataset: multi_class=True needs num_classes, the length of the label vectors')
         self.class_splits = class_splits
@@ -74,7 +89,7 @@ class VideoListDataset(VideoDataset):
         super().__init__(
             ann_file,
             pipeline=list(pipeline),
-            num_classes=sum(class_splits) if class_splits else num_classes,
+            num_classes=num_classes,
             multi_class=multi_class or class_splits is not None,
             delimiter=delimiter,
             test_mode=test_mode,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from vidtx_mm.doctor import ABILITIES
+from vidtx_mm.doctor import CAPABILITIES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -93,6 +93,6 @@ def test_what_setup_installs_is_pinned(extra: str) -> None:
 
 def test_what_holds_numpy_below_2_stands_in_the_remedy_too() -> None:
     """The extra and doctor's command for an environment that has newer versions name the same ranges."""
-    (pose,) = (ability for ability in ABILITIES if ability.name == 'pose')
+    (pose,) = (capability for capability in CAPABILITIES if capability.name == 'pose')
     held = [line for line in PROJECT['optional-dependencies']['dense'] if '<' in line and '>' not in line]
     assert pose.command == 'pip install ' + ' '.join(f'"{line}"' for line in held)
