@@ -1,14 +1,13 @@
-# make setup        .venv with everything that recognition, its tests and the demo need; nothing is compiled
-# make setup-dense  .venv-dense with mmdet, mmpose and mmcv's operators, which are compiled where no ready file is found
-# make test         both, then ruff, mypy and the whole test-suite
-# make test-dense   the tests of detection and pose alone
+# make setup        create .venv for recognition, its tests and the demo; compiles nothing
+# make setup-dense  create .venv-dense with mmdet, mmpose and the operators of mmcv, which are compiled if no wheel fits
+# make test         both, then ruff, mypy and all tests
+# make test-dense   tests of detection and pose
 # make demo         setup, then train and test a small Video Swin on generated clips
-# make lint         setup, then ruff and mypy alone
+# make lint         setup, then ruff and mypy
 # make clean        remove the environments, caches and work_dirs/demo
 #
-# PYTHON names the interpreter that the environments are made with, JOBS the test processes. pip's own settings
-# (PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS, ...) are respected; docs/install.md says how to choose a build of
-# torch.
+# PYTHON is the interpreter of the environments, JOBS the number of test processes. pip uses its own settings
+# (PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS, ...). To choose a build of torch, see docs/install.md.
 
 PYTHON ?= python3
 JOBS ?= 2
@@ -29,11 +28,11 @@ setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt build_mim.py Makefile
 	@command -v $(PYTHON) >/dev/null || { \
-		echo "vidtx_mm: '$(PYTHON)' is not on the PATH. Install Python 3.10, 3.11 or 3.12, or name yours:" \
+		echo "vidtx_mm: '$(PYTHON)' is not on the PATH. Install Python 3.10, 3.11 or 3.12, or set its path:" \
 		"make $(or $(MAKECMDGOALS),setup) PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null || { \
 		echo "vidtx_mm: needs Python 3.10, 3.11 or 3.12, but '$(PYTHON)' is $$($(PYTHON) --version 2>&1)." \
-		"Name another: make $(or $(MAKECMDGOALS),setup) PYTHON=python3.11" >&2; exit 1; }
+		"Use another: make $(or $(MAKECMDGOALS),setup) PYTHON=python3.11" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "vidtx_mm: '$(PYTHON)' lacks the modules venv and ensurepip. On Debian or Ubuntu:" \
 		"apt-get install python3-venv" >&2; exit 1; }
@@ -43,15 +42,15 @@ $(STAMP): pyproject.toml constraints.txt build_mim.py Makefile
 	@$(PIP) -q -c constraints.txt setuptools
 	@echo "[3/4] torch, the largest download"
 	@$(PIP) -c constraints.txt torch
-	@echo "[4/4] MMAction2, mmcv-lite, test tools and vidtx_mm itself (about 60 packages, a minute or more)"
+	@echo "[4/4] MMAction2, mmcv-lite, test tools and vidtx_mm (about 60 packages, a minute or more)"
 	@$(PIP) -c constraints.txt --no-build-isolation -e '.[recognition,dev]' \
 		| grep --line-buffered -E '^(Collecting|Processing|Building|Installing)'
 	@touch $@
-	@echo "set up: source $(BIN)/activate"
+	@echo "done; to activate: source $(BIN)/activate"
 
 setup-dense: $(DENSE_STAMP)
 
-# The pins of constraints-dense.txt replace those of the same names in constraints.txt.
+# Pins of constraints-dense.txt override those of constraints.txt.
 $(DENSE_STAMP): $(STAMP) constraints-dense.txt tools/install_mmcv.py
 	@echo "[1/5] $(DENSE), with $$($(PYTHON) --version)"
 	@[ "$$($(DENSE)/bin/python --version 2>&1)" = "$$($(PYTHON) --version)" ] || $(PYTHON) -m venv --clear $(DENSE)
@@ -60,13 +59,13 @@ $(DENSE_STAMP): $(STAMP) constraints-dense.txt tools/install_mmcv.py
 	@echo "[2/5] torch"
 	@$(DENSE_PIP) -q -c $(DENSE)/constraints.txt setuptools wheel ninja
 	@$(DENSE_PIP) -c $(DENSE)/constraints.txt torch 'numpy<2'
-	@echo "[3/5] mmcv with its operators"
+	@echo "[3/5] mmcv with operators"
 	@$(DENSE_PIP) -q -c $(DENSE)/constraints.txt mmengine
 	@$(DENSE)/bin/python tools/install_mmcv.py
-	@echo "[4/5] mmdet, MMAction2, test tools and vidtx_mm itself"
+	@echo "[4/5] mmdet, MMAction2, test tools and vidtx_mm"
 	@$(DENSE_PIP) -c $(DENSE)/constraints.txt --no-build-isolation -e '.[dense]' openmim pytest pytest-xdist \
 		| grep --line-buffered -E '^(Collecting|Processing|Building|Installing)'
-	@echo "[5/5] mmpose, without its dependency chumpy, which cannot be installed"
+	@echo "[5/5] mmpose, without its dependency chumpy, which does not install"
 	@$(DENSE_PIP) -q -c $(DENSE)/constraints.txt --no-deps mmpose
 	@touch $@
 
@@ -77,7 +76,7 @@ lint: setup
 
 test: test-recognition test-dense
 
-# One thread per process: the processes, not torch's threads, share the cores.
+# One torch thread per process, since the processes share the cores.
 test-recognition: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --durations=15 --ignore tests/dense
 

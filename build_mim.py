@@ -1,6 +1,6 @@
-"""Build steps that give the package its ``.mim`` folder, in which openmim finds configs, tools and the model index.
+"""Build steps for ``vidtx_mm/.mim``, where openmim finds configs, tools and the model index.
 
-A wheel carries a copy. An editable install gets links in the source tree, so that an edited config is seen at once.
+A wheel contains copies. An editable install has links in the source tree, so that edits take effect at once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ IGNORED = ('__pycache__', '*.pyc', '.*')
 
 
 class BuildPy(build_py):
-    """Python modules as usual, then the ``.mim`` folder beside them."""
+    """Build the Python modules and the ``.mim`` folder."""
 
     def run(self) -> None:
         super().run()
@@ -29,17 +29,17 @@ class BuildPy(build_py):
             _fill(Path(self.build_lib, PACKAGE.name, '.mim'), _copy)
 
     def get_source_files(self) -> list[str]:
-        """The modules, and what ``.mim`` is made of: a source distribution must carry it."""
+        """Return the modules and the sources of ``.mim``, for the source distribution."""
         found = [file for name in SHIPPED for file in (ROOT / name, *sorted((ROOT / name).rglob('*')))]
         needed = [Path(__file__).resolve(), *(file for file in found if file.suffix in ('.py', '.yml'))]
         return super().get_source_files() + [str(file.relative_to(ROOT)) for file in needed]
 
 
 class EditableWheel(editable_wheel):
-    """An editable wheel whose ``top_level.txt`` starts with the path of the package.
+    """Build an editable wheel whose ``top_level.txt`` starts with the path of the package.
 
-    openmim and MMEngine join the install location with the first line of that file to find a package. The location of
-    an editable install is site-packages, where the package is not, so the line must lead back to the sources.
+    openmim and MMEngine look for a package at its install location joined with the first line of that file. For an
+    editable install the location is site-packages, so that the line must be the path of the sources.
     """
 
     def run(self) -> None:
@@ -70,5 +70,5 @@ def _copy(source: Path, target: Path) -> None:
 def _link(source: Path, target: Path) -> None:
     try:
         target.symlink_to(os.path.relpath(source, target.parent), target_is_directory=source.is_dir())
-    except OSError:  # Windows without the right to make links
+    except OSError:  # Windows without permission to create links
         _copy(source, target)

@@ -1,10 +1,10 @@
-"""Install mmcv with its operators into the environment of the Python that runs this, for the CPU.
+"""Install mmcv with CPU operators into the environment of this Python.
 
 python tools/install_mmcv.py [VERSION]
 
-A ready file is taken where pip finds one that works with the installed torch: wheels do not say which torch they were
-built for, so the operators are tried. Otherwise mmcv is compiled, and the result kept for the next time, in
-$XDG_CACHE_HOME/vidtx_mm/wheels or the folder named by --cache. Needs torch, setuptools < 82, wheel and ninja.
+If pip finds a wheel that works with the installed torch, it is used; wheels do not name their torch, so that the
+operators are tried. Otherwise mmcv is compiled, and the wheel is kept in $XDG_CACHE_HOME/vidtx_mm/wheels or in the
+folder of --cache. Needs torch, setuptools < 82, wheel and ninja.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from pathlib import Path
 DURATION = '7 to 18 minutes on two cores'
 TRY = 'import torch, mmcv.ops; mmcv.ops.nms(torch.tensor([[0., 0., 4., 4.]]), torch.tensor([.9]), .5)'
 PIP = [sys.executable, '-m', 'pip', '--disable-pip-version-check']
-# Optimized and without debugging symbols, which are nine tenths of the library; without CUDA even where a GPU is.
+# Optimized, without debug symbols (nine tenths of the library), and without CUDA even on a machine with a GPU.
 BUILD = dict(
     MMCV_WITH_OPS='1',
     FORCE_CUDA='0',
@@ -36,7 +36,7 @@ def default_cache() -> Path:
 
 
 def operators_run(wanted: str) -> bool:
-    """Whether this very mmcv is installed and its operators work. In a process of its own: a library may crash."""
+    """Return whether this version of mmcv works with its operators; runs in a subprocess, since a library may crash."""
     code = f'import mmcv; assert mmcv.__version__ == {wanted!r}; {TRY}'
     return subprocess.run([sys.executable, '-c', code], capture_output=True, check=False).returncode == 0
 
@@ -47,19 +47,19 @@ def install(*arguments: str) -> bool:
 
 
 def install_ready(wanted: str, cache: Path) -> bool:
-    """Try the file kept from the last time, then what pip finds; whether one of them works."""
+    """Install a kept wheel or one that pip finds; return whether its operators work."""
     sources = [[str(path)] for path in cache.glob(f'mmcv-{wanted}-*.whl')]
     sources.append(['--only-binary', 'mmcv', f'mmcv=={wanted}'])
     return any(install(*source) and operators_run(wanted) for source in sources)
 
 
 def compile_wheel(wanted: str, cache: Path) -> Path:
-    """Compile mmcv with one line of progress for each file, into ``cache``."""
+    """Compile mmcv into ``cache``, with a line of progress per file."""
     if not shutil.which(os.environ.get('CXX', 'c++')):
         sys.exit('install_mmcv: no C++ compiler is on the PATH. On Debian or Ubuntu: apt-get install build-essential')
     cache.mkdir(parents=True, exist_ok=True)
     jobs = os.environ.get('MAX_JOBS', str(min(os.cpu_count() or 1, 8)))
-    print(f'mmcv {wanted}: no ready file works with torch {version("torch")}; compiling it, {DURATION}', flush=True)
+    print(f'mmcv {wanted}: no wheel works with torch {version("torch")}; compiling, {DURATION}', flush=True)
     command = [*PIP, 'wheel', '-v', '--no-deps', '--no-build-isolation', '--no-binary', 'mmcv', f'mmcv=={wanted}']
     with subprocess.Popen(
         [*command, '-w', str(cache)],
@@ -76,27 +76,25 @@ def compile_wheel(wanted: str, cache: Path) -> Path:
                 print(f'mmcv: file {done[1]} of {done[2]}, {(time.monotonic() - start) / 60:.1f} minutes', flush=True)
     found = sorted(cache.glob(f'mmcv-{wanted}-*.whl'))
     if process.returncode or not found:
-        sys.exit('\n'.join([*tail, f'install_mmcv: mmcv {wanted} did not compile; the last lines are above']))
+        sys.exit('\n'.join([*tail, f'install_mmcv: mmcv {wanted} failed to compile; see the lines above']))
     return found[-1]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('version', nargs='?', default='2.1.0')
-    parser.add_argument('--cache', type=Path, default=default_cache(), help='where compiled files are kept')
+    parser.add_argument('--cache', type=Path, default=default_cache(), help='folder of compiled wheels')
     args = parser.parse_args()
     if operators_run(args.version):
-        print(f'mmcv {args.version} is installed and its operators run')
+        print(f'mmcv {args.version} is installed and its operators work')
         return
     subprocess.run([*PIP, 'uninstall', '-q', '-y', 'mmcv', 'mmcv-lite'], capture_output=True, check=False)
     cache = args.cache / f'torch-{version("torch")}-{sys.implementation.cache_tag}'
     if not install_ready(args.version, cache):
         wheel = compile_wheel(args.version, cache)
         if not (install(str(wheel)) and operators_run(args.version)):
-            sys.exit(
-                f'install_mmcv: {wheel} compiled, but its operators do not run: {sys.executable} -c "{TRY}" says why'
-            )
-        print(f'mmcv {args.version}: kept as {wheel} ({wheel.stat().st_size / 1e6:.1f} MB)')
+            sys.exit(f'install_mmcv: {wheel} compiled, but its operators fail: see {sys.executable} -c "{TRY}"')
+        print(f'mmcv {args.version}: saved {wheel} ({wheel.stat().st_size / 1e6:.1f} MB)')
     print(f'mmcv {args.version} with operators is installed')
 
 

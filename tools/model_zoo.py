@@ -17,16 +17,14 @@ HEADER = """\
 
 <!-- Written by tools/model_zoo.py from configs/metafiles; edit those. -->
 
-Every published weight that this package loads, with its published figures. `mim download vidtx_mm --config ID
---dest DIR` fetches the weights and the config of a row; `mim search vidtx_mm` lists the rows. The loader recognizes
-each format by itself, so a file works as it was downloaded: `mim test mmaction CONFIG --checkpoint FILE`.
+All published weights that this package loads, with their published results. `mim search vidtx_mm` lists the rows, and
+`mim download vidtx_mm --config ID --dest DIR` downloads the weights and the config of a row. The loader recognizes each
+format, so that files load without conversion: `mim test mmaction CONFIG --checkpoint FILE`.
 
-How to read it:
-
-- Figures are those of the source in the same row, "(unchecked)" where that source was quoted from memory or at second
-  hand. Views are clips x crops.
-- "Ours" is what this package measured on the same data. "Not obtained" means that nobody has run it.
-- None of the files was downloaded for this page. The loader is tested on files made in each publisher's layout.
+- Results are those of the source in the same row, marked "(unchecked)" if that source was quoted at second hand. Views
+  are clips x crops.
+- "Ours" is the result of this package on the same data. "Not obtained" means that it was not measured.
+- No file was downloaded for this page. The loader is tested on files in the layout of each publisher.
 - FLOPs are multiply-adds of one view. The weights keep the licenses of their publishers.
 """
 
@@ -36,13 +34,13 @@ SHORT = {'Top 1 Accuracy': 'top-1', 'Top 5 Accuracy': 'top-5'}
 
 
 def read_families(root: Path) -> list[dict[str, Any]]:
-    """The metafiles in the order of model-index.yml."""
+    """Read the metafiles in the order of model-index.yml."""
     index = yaml.safe_load((root / 'model-index.yml').read_text(encoding='utf-8'))
     return [yaml.safe_load((root / name).read_text(encoding='utf-8')) for name in index['Import']]
 
 
 def row(model: dict[str, Any]) -> list[str]:
-    """The cells of one entry, in the order of COLUMNS."""
+    """Return the cells of an entry, in the order of COLUMNS."""
     meta = model['Metadata']
     metrics = model['Results'][0]['Metrics'] if 'Results' in model else {}
     config = Path(model['Config'])
@@ -62,7 +60,7 @@ def row(model: dict[str, Any]) -> list[str]:
 
 
 def page(families: list[dict[str, Any]]) -> str:
-    """The whole page: a section for each family, a table for each data set the weights were trained on."""
+    """Return the page, with a section for each family and a table for each training data set."""
     parts = [HEADER]
     for family in families:
         paper = family['Collections'][0]['Paper']

@@ -1,4 +1,4 @@
-"""tools/install_mmcv.py takes a ready file that works, else compiles one, shows how far it is, and keeps it."""
+"""tools/install_mmcv.py uses a working wheel, or compiles one, shows its progress and keeps it."""
 
 import importlib.util
 import sys
@@ -9,7 +9,7 @@ import pytest
 
 TOOL = Path(__file__).resolve().parents[2] / 'tools/install_mmcv.py'
 WHEEL = 'mmcv-2.1.0-cp311-cp311-linux_x86_64.whl'
-# Stands for pip: `install` notes what it was asked for, `wheel` reports as ninja does and writes a file.
+# Fake pip: `install` logs its argument, `wheel` prints the progress of ninja and writes a file.
 FAKE_PIP = f"""
 import sys
 from pathlib import Path
@@ -39,7 +39,7 @@ def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def working(module: ModuleType, monkeypatch: pytest.MonkeyPatch, *wanted: str) -> None:
-    """Let the operators run once the last thing installed ends like one of these."""
+    """Make the operators work if the name of the last installation ends with one of these."""
 
     def run(version: str) -> bool:
         log = Path('installed')
@@ -51,22 +51,22 @@ def working(module: ModuleType, monkeypatch: pytest.MonkeyPatch, *wanted: str) -
 def test_a_working_installation_is_left_alone(tool, monkeypatch, capsys):
     monkeypatch.setattr(tool, 'operators_run', lambda version: True)
     tool.main()
-    assert 'its operators run' in capsys.readouterr().out
+    assert 'its operators work' in capsys.readouterr().out
     assert not Path('installed').exists()
 
 
-def test_a_ready_file_is_taken(tool, monkeypatch, capsys):
+def test_a_working_wheel_is_used(tool, monkeypatch, capsys):
     working(tool, monkeypatch, 'mmcv==2.1.0')
     tool.main()
     assert capsys.readouterr().out == 'mmcv 2.1.0 with operators is installed\n'
 
 
 def test_otherwise_it_is_compiled_and_kept(tool, monkeypatch, capsys):
-    """A ready file for another torch installs, but its operators do not run. The next time nothing is compiled."""
+    """A wheel for another torch installs, but its operators fail. The second run compiles nothing."""
     working(tool, monkeypatch, '.whl')
     tool.main()
     out = capsys.readouterr().out
-    assert 'compiling it, 7 to 18 minutes on two cores' in out
+    assert 'compiling, 7 to 18 minutes on two cores' in out
     assert 'mmcv: file 1 of 77' in out and 'mmcv: file 2 of 77' in out
     (kept,) = Path('cache').glob(f'torch-*/{WHEEL}')
     assert str(kept) in out
@@ -76,21 +76,21 @@ def test_otherwise_it_is_compiled_and_kept(tool, monkeypatch, capsys):
     assert Path('installed').read_text().splitlines() == [str(kept)]
 
 
-def test_a_failed_compilation_shows_why(tool, monkeypatch):
+def test_a_failed_compilation_shows_the_error(tool, monkeypatch):
     working(tool, monkeypatch, '.whl')
     Path('broken').touch()
-    with pytest.raises(SystemExit, match=r'torch/extension.h(?s:.*)did not compile'):
+    with pytest.raises(SystemExit, match=r'torch/extension.h(?s:.*)failed to compile'):
         tool.main()
 
 
-def test_a_compiler_is_asked_for(tool, monkeypatch):
+def test_a_missing_compiler_is_named(tool, monkeypatch):
     working(tool, monkeypatch, '.whl')
     monkeypatch.setattr(tool.shutil, 'which', lambda name: None)
     with pytest.raises(SystemExit, match='apt-get install build-essential'):
         tool.main()
 
 
-def test_files_for_another_torch_or_python_are_kept_apart(tool, monkeypatch):
+def test_wheels_are_kept_per_torch_and_python(tool, monkeypatch):
     working(tool, monkeypatch, '.whl')
     monkeypatch.setattr(tool, 'version', lambda name: '2.5.0+cu124')
     tool.main()
