@@ -1,4 +1,4 @@
-"""Fixtures shared by the tests: generated clips, and the real ``mim``."""
+"""Shared fixtures: generated clips, and the real ``mim``."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ from vidtx_mm.demo.shapes import ShapesSpec, make_clip, write_mp4
 
 @dataclass(frozen=True)
 class Clips:
-    """A data set of tiny videos (mp4, 32 x 32, 12 frames): ``root`` holds the files, each list 'name label' lines."""
+    """Data set of tiny videos (mp4, 32 x 32, 12 frames); the lists have lines 'name label'."""
 
     root: Path
     train: Path
@@ -25,7 +25,7 @@ class Clips:
 
 @pytest.fixture(scope='session')
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Clips:
-    """Six clips for training and three for validation, of three classes of motion."""
+    """Six training and three validation clips of three classes of motion."""
     folder = tmp_path_factory.mktemp('clips')
     data = Clips(folder / 'videos', folder / 'train.txt', folder / 'val.txt', num_classes=3)
     data.root.mkdir()
@@ -39,7 +39,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Clips:
 
 
 def elsewhere(**extra: str) -> dict[str, str]:
-    """The environment of a user elsewhere: no path to this checkout, no GPU, one thread per process."""
+    """Return the environment of a user: no path to this checkout, no GPU, one thread per process."""
     inherited = {name: value for name, value in os.environ.items() if name not in ('PYTHONPATH', 'VIDTX_MM_NO_REPAIR')}
     return inherited | {'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''} | extra
 

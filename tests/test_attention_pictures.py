@@ -31,7 +31,7 @@ def window(size: Grid, shift: Grid = (0, 0, 0)) -> Sees:
 
 
 def half_of_the_frame(query: Grid, key: Grid, grid: Grid) -> bool:
-    """H/2 x W/2 places around the query, one more after it than before it, moved inside at the border."""
+    """H/2 x W/2 positions around the query, one more after it than before it, shifted inside at the border."""
     starts = [min(max(q - n // 4 + 1, 0), n - n // 2) for q, n in zip(query[1:], grid[1:], strict=True)]
     return all(0 <= k - start < n // 2 for k, start, n in zip(key[1:], starts, grid[1:], strict=True))
 

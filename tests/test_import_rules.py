@@ -1,4 +1,4 @@
-"""Who may import whom: the table of docs/architecture.md, kept by reading every import statement."""
+"""All import statements follow the table of docs/architecture.md."""
 
 import ast
 import sys
@@ -9,8 +9,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / 'vidtx_mm'
 STDLIB = set(sys.stdlib_module_names)
 
-# A part of the package -> what it may import beyond the standard library and itself: other parts (with a dot in front)
-# and third parties. The longest matching prefix counts.
+# Part of the package -> allowed imports beyond the standard library and itself: other parts (with a leading dot) and
+# third-party packages. The longest matching prefix counts.
 RULES = {
     '': {'.compat'},
     'checks': set(),
@@ -29,19 +29,19 @@ RULES = {
     'compat': {'.repairs'},
     'repairs': {'torch', 'numpy', 'mmengine', 'mmaction'},
 }
-# Commands: they sit on top, may use every part and the host, and no part may use them.
+# Commands may import everything, and nothing may import them.
 COMMANDS = ('apis', 'benchmark', 'cli', 'demo', 'doctor', 'probes', '__main__')
-BANNED = {'mmdet', 'mmpose'}  # detection and pose meet us in configs only
+BANNED = {'mmdet', 'mmpose'}  # used in configs only
 
 
 def module_name(file: Path) -> str:
-    """The dotted name below the package, '' for the package itself."""
+    """Return the dotted name below the package, '' for the package itself."""
     parts = file.relative_to(PACKAGE).with_suffix('').parts
     return '.'.join(parts[:-1] if parts[-1] == '__init__' else parts)
 
 
 def imports(file: Path) -> set[str]:
-    """Everything the file imports, wherever the statement stands: '.part.module' if ours, else the top-level name."""
+    """Return all imports of a file: '.part.module' of this package, else the top-level name."""
     name = module_name(file)
     found = set()
     for node in ast.walk(ast.parse(file.read_text(encoding='utf-8'))):
@@ -58,7 +58,7 @@ def imports(file: Path) -> set[str]:
 
 
 def rule(name: str) -> tuple[str, set[str]]:
-    """The longest row of RULES that the module falls under."""
+    """Return the longest prefix in RULES of a module."""
     parts = name.split('.')
     prefixes = ['.'.join(parts[:n]) for n in range(len(parts), 0, -1)]
     part = next((prefix for prefix in prefixes if prefix in RULES), None)
@@ -67,7 +67,7 @@ def rule(name: str) -> tuple[str, set[str]]:
 
 
 def within(target: str, allowed: set[str]) -> bool:
-    """Whether a name of ``imports`` is one of ``allowed`` or lies below one."""
+    """Return whether an import is in ``allowed`` or below one of its names."""
     return any(target == one or target.startswith(f'{one}.') for one in allowed)
 
 

@@ -1,4 +1,4 @@
-"""Nothing that is kept in the repository names a place on somebody's machine."""
+"""No file of the repository contains a path of a particular machine."""
 
 import re
 import subprocess

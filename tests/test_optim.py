@@ -70,7 +70,7 @@ def wrap(model, optimizer=None, type='OptimWrapper', **paramwise):
 
 
 def rates(model, **kwargs):
-    """{parameter name: (lr, weight decay)} of a built optimizer, each parameter once."""
+    """Return {parameter name: (lr, weight decay)} of a built optimizer, and check that each parameter occurs once."""
     names = {id(param): name for name, param in model.named_parameters()}
     result = {}
     for group in wrap(model, **kwargs).optimizer.param_groups:

@@ -1,4 +1,4 @@
-"""Detection and pose need a full mmcv, mmdet and mmpose: these tests run with the Python of .venv-dense."""
+"""Tests of detection and pose run in .venv-dense, with a full mmcv, mmdet and mmpose."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +13,7 @@ ABSENT = [name for name in ('mmcv._ext', 'mmdet', 'mmpose') if find_spec(name) i
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if ABSENT:
-        skip = pytest.mark.skip(reason=f'no {", ".join(ABSENT)} here; `make test-dense` runs these elsewhere')
+        skip = pytest.mark.skip(reason=f'{", ".join(ABSENT)} not installed: run `make test-dense`')
         for item in items:
             if HERE in item.path.parents:
                 item.add_marker(skip)
@@ -21,7 +21,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope='session')
 def figures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The generated data set in COCO's format: 16 images to train on, 4 to validate on."""
+    """Generated COCO data set of 16 training and 4 validation images."""
     root = tmp_path_factory.mktemp('figures')
     make_figures(root, FiguresSpec(train=16, val=4, size=96))
     return root

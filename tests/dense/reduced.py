@@ -1,4 +1,4 @@
-"""The shipped configs on the generated figures, small enough for a few seconds on the CPU."""
+"""Reduce the detection and pose configs to a few seconds on the CPU, on generated figures."""
 
 import ast
 from collections.abc import Mapping
@@ -75,7 +75,7 @@ SHORT = {
 
 
 def knobs(root: Path, kind: str) -> dict[str, Any]:
-    """The variables at the top of a config, for the figures in ``root``; ``kind``: 'instances' or 'keypoints'."""
+    """Return the top variables of a config for the figures in ``root``; ``kind`` is 'instances' or 'keypoints'."""
     common = dict(
         data_root=f'{root}/',
         ann_file_train=f'annotations/{kind}_train.json',
@@ -96,7 +96,7 @@ def knobs(root: Path, kind: str) -> dict[str, Any]:
 
 
 def with_knobs(text: str, values: Mapping[str, Any]) -> str:
-    """The text of a config with variables at its top set anew."""
+    """Return the text of a config with new values of variables at its top."""
     tree = ast.parse(text)
     assigned = {node.targets[0].id: node for node in tree.body if isinstance(node, ast.Assign)}  # type: ignore[attr-defined]
     for name, value in values.items():
@@ -105,7 +105,7 @@ def with_knobs(text: str, values: Mapping[str, Any]) -> str:
 
 
 def reduce(path: Path, values: Mapping[str, Any], changes: Mapping[str, Any], folder: Path) -> Config:
-    """A config with other knobs and, by dotted keys, other values; it is written into ``folder`` under its own name."""
+    """Write a config with new top variables and, by dotted keys, other new values into ``folder``; return it."""
     copy = folder / path.name
     copy.write_text(with_knobs(path.read_text(), values))
     cfg = Config.fromfile(copy)

@@ -1,4 +1,4 @@
-"""Every detection and pose config: what its name says, the published recipe and sizes, and a short training."""
+"""Each detection and pose config matches its name and the published recipe and sizes, and trains."""
 
 import ast
 import re
@@ -167,7 +167,7 @@ def test_resolved_config_equals_its_golden(path: Path) -> None:
 
 @every
 def test_agrees_with_its_entry_in_the_index(path: Path) -> None:
-    """Parameters, the published result that the header quotes, and the weights that it starts from."""
+    """Compare parameters, the published result in the header, and the pretrained weights."""
     cfg, entry = load(path), ENTRIES[path.stem]
     assert sum(p.numel() for p in build_on_meta(cfg).parameters()) == entry['Metadata']['Parameters']
     header = ast.get_docstring(ast.parse(path.read_text()))
@@ -218,8 +218,8 @@ def test_detection_recipe(path: Path) -> None:
 
 
 @every_detector
-def test_weight_decay_spares_what_is_called_norm(path: Path) -> None:
-    """And nothing else: other biases, the BatchNorms of a convolution stem and those of the heads do decay."""
+def test_parameters_named_norm_have_no_weight_decay(path: Path) -> None:
+    """All others decay: other biases, and the BatchNorms of a convolution stem and of the heads."""
     cfg = load(path)
     model = build_on_meta(cfg)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
@@ -270,7 +270,7 @@ def test_pose_recipe(path: Path) -> None:
 
 
 @every
-def test_differs_from_its_kind_only_where_names_do(path: Path) -> None:
+def test_differs_from_its_kind_only_by_its_name(path: Path) -> None:
     mine = leaves(load(path))
     cascade = path.stem.startswith('cascade')
     for other in {'detection': DETECTION, 'pose': POSE}[path.parent.name]:
@@ -303,8 +303,8 @@ def _same(sign: Any, value: Any) -> bool:
 
 
 @every
-def test_multiply_adds_are_the_published_ones(path: Path) -> None:
-    """Of an image of 800 x 1280, or of one person; B at 384 x 288 against our own count (the README's is another's)."""
+def test_multiply_adds_match_the_published_ones(path: Path) -> None:
+    """On an image of 800 x 1280 or one person; B at 384 x 288 has our own count (the README's is of another model)."""
     flops = ENTRIES[path.stem]['Metadata'].get('FLOPs')
     if flops is None:
         pytest.skip('none are published')
@@ -320,7 +320,7 @@ SHORT_RUNS = {
 
 @pytest.mark.parametrize('name', list(SHORT_RUNS))
 def test_trains_and_tests(name: str, figures: Path, tmp_path: Path) -> None:
-    """What the runs of ``mim`` leave out: three stages of heads, several scales, the light backbone."""
+    """Cover three stages of heads, several scales and the light backbone, which the runs of ``mim`` do not."""
     values = knobs(figures, 'instances') | dict(epochs=1)
     cfg = reduce(CONFIG_DIR / 'detection' / f'{name}.py', values, SHORT_RUNS[name], tmp_path)
     cfg.work_dir = str(tmp_path / 'work')

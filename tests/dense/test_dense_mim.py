@@ -1,4 +1,4 @@
-"""The real ``mim train`` and ``mim test`` of a detector and a pose model, from a folder of their own, on the CPU."""
+"""``mim train`` and ``mim test`` of a detector and a pose model, from an unrelated folder, on the CPU."""
 
 import json
 import re
@@ -16,7 +16,7 @@ RunMim = Callable[..., str]
 
 
 class Job(NamedTuple):
-    """A config, what is changed of it, and how the results of its task are called."""
+    """A config, its changes, and the names of its metrics."""
 
     package: str
     config: Path
@@ -64,7 +64,7 @@ class Trained(NamedTuple):
 def trained(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, figures: Path, run_mim: RunMim
 ) -> Trained:
-    """Five epochs of ``mim train`` in a folder that holds nothing but the config."""
+    """Train for five epochs in a folder with nothing but the config."""
     job: Job = request.param
     folder = tmp_path_factory.mktemp(job.package)
     reduce(job.config, knobs(figures, job.kind), job.changes, folder)
@@ -73,7 +73,7 @@ def trained(
 
 
 def metrics(output: str, names: tuple[str, ...]) -> list[float]:
-    """The values in the line of results that ends a test."""
+    """Return the values of the last line of results."""
     (*_, line) = [line for line in output.splitlines() if 'Epoch(test)' in line and 'coco/' in line]
     return [float(re.search(rf'{re.escape(name)}: (-?[\d.]+)', line)[1]) for name in names]  # type: ignore[index]
 
@@ -102,7 +102,7 @@ def test_trained_checkpoint_has_the_results_of_validation_and_is_drawn(
 
 
 def test_published_form_of_checkpoint_is_tested(trained: Trained, run_mim: RunMim) -> None:
-    """A file with the names of mmdet 2 or mmpose 0.x and the weights of the golden protocol fills the whole model."""
+    """A file with the names of mmdet 2 or mmpose 0.x, and golden weights, fills the whole model."""
     import torch
 
     job = trained.job
@@ -129,7 +129,7 @@ def _is_parameter(key: str) -> bool:
 
 
 def test_inferencers_take_config_and_checkpoint(trained: Trained, figures: Path, tmp_path: Path) -> None:
-    """What docs/dense.md does with one image."""
+    """Run the example of docs/dense.md on one image."""
     job, image = trained.job, str(figures / 'val/00000.png')
     files = [str(trained.folder / job.config.name), str(trained.work_dir / 'epoch_5.pth')]
     if job.package == 'mmdet':

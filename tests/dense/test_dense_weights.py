@@ -1,4 +1,4 @@
-"""Published files in the shipped detectors and pose models: names, counts and numbers."""
+"""Published files load into the detectors and pose models: names, counts and outputs."""
 
 import json
 import re
@@ -82,7 +82,7 @@ def golden(name: str) -> dict[str, Any]:
 
 
 def filled(key: str, shape: Sequence[int]) -> Tensor:
-    """A tensor of the golden protocol, which leaves counters at 0."""
+    """Return a tensor of the golden protocol, in which counters are 0."""
     if key.endswith('num_batches_tracked'):
         return torch.zeros(shape, dtype=torch.int64)
     return torch.from_numpy(weight(key, shape))
@@ -93,7 +93,7 @@ def backbone_file(case: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def published(case: dict[str, Any], head: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """A dense file by the golden protocol: the case's backbone, whose seeds know no prefix, and a head."""
+    """Return a dense checkpoint of the golden protocol: the backbone of a case, seeded without prefix, and a head."""
     body = {f'backbone.{key}': value for key, value in backbone_file(case).items()}
     return body | {key: filled(key, shape) for key, shape in head.items()}
 
@@ -106,7 +106,7 @@ def build(path: Path, **changes: Any) -> nn.Module:
 
 
 def deviation(model: nn.Module, case: dict[str, Any]) -> float:
-    """Of the backbone's outputs from the golden ones, in double precision."""
+    """Return the difference of the backbone's outputs from the golden ones, in double precision."""
     x = torch.from_numpy(input_array(case['input']['name'], case['input']['shape'])).double()
     with torch.no_grad():
         outputs = model.backbone.double().eval()(x)
@@ -124,7 +124,7 @@ def deviation(model: nn.Module, case: dict[str, Any]) -> float:
     ids=['mask_rcnn', 'cascade', 'mmpose 0.x', 'mmpose project'],
 )
 def test_published_file_fills_the_whole_model(config: Path, case: str, head: dict[str, tuple[int, ...]]) -> None:
-    """Every parameter comes from the file, and the backbone inside the model computes the official numbers."""
+    """All parameters come from the file, and the backbone in the model computes the golden outputs."""
     numbers = golden(case)
     file, model = published(numbers, head), build(config)
     report = load_pretrained(model, {'state_dict': file})
@@ -138,7 +138,7 @@ def test_published_file_fills_the_whole_model(config: Path, case: str, head: dic
 
 
 def test_imagenet_file_in_the_backbone_of_a_detector() -> None:
-    """Strictly: seven tensors of the classifier are dropped, the eight of the stages' norms stay at 1 and 0."""
+    """Seven tensors of the classifier are dropped, and the eight of the stage norms are left at init."""
     case = golden('uniformer_small_in1k')
     file = backbone_file(case)
     model = build(DETECTOR)
@@ -154,7 +154,7 @@ def test_imagenet_file_in_the_backbone_of_a_detector() -> None:
 
 
 def test_other_classes_and_keypoints_leave_the_last_layers_at_init() -> None:
-    """Fine-tuning a published model on one's own classes: only what depends on their number is new."""
+    """With other classes, only the layers that depend on their number are left at init."""
     detector = build(DETECTOR, **{'model.roi_head.bbox_head.num_classes': 3, 'model.roi_head.mask_head.num_classes': 3})
     report = load_pretrained(detector, published(golden('uniformer_dense_s_hybrid14_320x416'), mask_rcnn()))
     new = {re.sub(r'.*head\.', '', key) for key in report.keys('left at init')}
@@ -165,7 +165,7 @@ def test_other_classes_and_keypoints_leave_the_last_layers_at_init() -> None:
     assert new == {'head.final_layer.weight', 'head.final_layer.bias'}
 
 
-def test_misfits_are_named() -> None:
+def test_mismatches_are_named() -> None:
     case = golden('uniformer_dense_s_hybrid14_320x416')
     file = published(case, mask_rcnn())
     with pytest.raises(CheckpointError, match=r'in the file, not in the model(?s:.*)neck.lateral_convs.0'):
@@ -175,7 +175,7 @@ def test_misfits_are_named() -> None:
         load_pretrained(build(DETECTOR), file)
 
 
-def test_video_checkpoint_in_a_detector_is_refused() -> None:
+def test_video_checkpoint_in_a_detector_is_rejected() -> None:
     case = golden('uniformer_s_k400_in16x224')
     file = backbone_file(case)
     model = build(DETECTOR)
@@ -185,13 +185,13 @@ def test_video_checkpoint_in_a_detector_is_refused() -> None:
 
 
 @pytest.mark.parametrize('config', [DETECTOR, ESTIMATOR], ids=['detector', 'pose model'])
-def test_image_side_below_32_is_refused(config: Path) -> None:
+def test_image_side_below_32_is_rejected(config: Path) -> None:
     with pytest.raises(ValueError, match=r'the input is 64 x 31 \(H x W\).*at least 32 x 32: give a larger input'):
         build(config).eval()(torch.zeros(1, 3, 64, 31), None, mode='tensor')
 
 
 def test_convert_writes_a_plain_checkpoint(tmp_path: Path, run_python: Callable[..., Any]) -> None:
-    """``tools/convert.py`` brings the published file to the names of mmpose 1.x, which then loads it as its own."""
+    """``tools/convert.py`` renames the published file to the names of mmpose 1.x, which then loads it."""
     file = published(golden('uniformer_dense_s_global_256x192'), pose('keypoint_head'))
     torch.save({'state_dict': file}, tmp_path / 'published.pth')
     tool = CONFIG_DIR.parent / 'tools/convert.py'

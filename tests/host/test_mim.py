@@ -1,4 +1,4 @@
-"""The real ``mim`` on the CPU, from a folder that has nothing to do with this checkout."""
+"""``mim`` on the CPU, from an unrelated folder."""
 
 import json
 import re
@@ -62,7 +62,7 @@ randomness = dict(seed=0)
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory: pytest.TempPathFactory, clips: Any) -> Path:
-    """An unrelated working directory that holds nothing but a config."""
+    """Unrelated working directory with nothing but a config."""
     where = tmp_path_factory.mktemp('elsewhere')
     (where / 'swin3d_tiny.py').write_text(CONFIG.substitute(vars(clips)))
     return where
@@ -70,13 +70,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory, clips: Any) -> Path:
 
 @pytest.fixture(scope='module')
 def trained(folder: Path, run_mim: Callable[..., str]) -> Path:
-    """The checkpoint of one epoch of ``mim train``."""
+    """Checkpoint after one epoch of ``mim train``."""
     run_mim(['train', 'mmaction', 'swin3d_tiny.py'], folder)
     return folder / 'work_dirs/swin3d_tiny/epoch_1.pth'
 
 
 def scalars(work_dir: Path) -> list[dict[str, float]]:
-    """What the last run in a work dir logged, a dict per line."""
+    """Return the log records of the last run in a work dir."""
     (*_, newest) = sorted(work_dir.glob('*/vis_data/scalars.json')) or sorted(work_dir.glob('*/*.json'))
     return [json.loads(line) for line in newest.read_text().splitlines()]
 
@@ -98,7 +98,7 @@ def test_train_learns_and_validates(trained: Path) -> None:
 
 
 def test_checkpoint_is_tested(trained: Path, folder: Path, run_mim: Callable[..., str]) -> None:
-    """``mim test`` of a checkpoint gives the accuracy that the same weights had in validation."""
+    """``mim test`` gives the accuracy of the same weights in validation."""
     output = run_mim(['test', 'mmaction', 'swin3d_tiny.py', '--checkpoint', trained], folder)
     found = re.search(r'Epoch\(test\).*acc/top1: ([\d.]+)', output)
     assert found is not None, output[-2000:]
@@ -106,7 +106,7 @@ def test_checkpoint_is_tested(trained: Path, folder: Path, run_mim: Callable[...
 
 
 def test_resume_continues(trained: Path, folder: Path, run_mim: Callable[..., str]) -> None:
-    """Epoch 2 follows, with the optimizer's steps counted on and the learning rate where the schedule has it."""
+    """Epoch 2 continues the optimizer's step count and the learning rate schedule."""
     options = ['--resume', trained, '--work-dir', 'resumed', '--cfg-options', 'train_cfg.max_epochs=2']
     run_mim(['train', 'mmaction', 'swin3d_tiny.py', *options], folder)
     resumed = load(folder / 'resumed/epoch_2.pth')
@@ -117,7 +117,7 @@ def test_resume_continues(trained: Path, folder: Path, run_mim: Callable[..., st
 
 
 def test_load_from_starts_with_these_weights(trained: Path, folder: Path, run_mim: Callable[..., str]) -> None:
-    """With a learning rate of zero the weights come out as they went in."""
+    """A learning rate of zero keeps the loaded weights."""
     options = ['--work-dir', 'loaded', '--cfg-options', f'load_from={trained}', 'optim_wrapper.optimizer.lr=0.0']
     run_mim(['train', 'mmaction', 'swin3d_tiny.py', *options], folder)
     before, after = load(trained)['state_dict'], load(folder / 'loaded/epoch_1.pth')['state_dict']

@@ -1,4 +1,4 @@
-"""The package declares what it imports, and the pins agree with what it declares."""
+"""The package declares its imports, and the pins satisfy its declarations."""
 
 import ast
 import re
@@ -23,7 +23,7 @@ PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text(encoding='utf-8'))['
 
 
 def normal(requirement: str) -> str:
-    """The normalized project name of a requirement."""
+    """Return the normalized project name of a requirement."""
     return re.sub(r'[-_.]+', '-', re.split(r'[ \[<>=!~;(]', requirement.strip(), maxsplit=1)[0]).lower()
 
 
@@ -34,7 +34,7 @@ HOST = {normal(line) for name in ('mmengine', 'mmaction2') for line in requires(
 
 
 def pins(file: str) -> dict[str, str]:
-    """Version by project name; of a name with several lines, each for some Pythons, the last."""
+    """Return versions by project name; the last line wins if several Python versions have their own."""
     lines = (ROOT / file).read_text(encoding='utf-8').splitlines()
     pairs = (line.split(';')[0].strip().split('==') for line in lines if line and not line.startswith('#'))
     return {normal(name): version for name, version in pairs}
@@ -83,16 +83,16 @@ def test_no_install_compiles() -> None:
 
 
 @pytest.mark.parametrize('extra', ['', 'recognition', 'dev', 'dense'])
-def test_what_setup_installs_is_pinned(extra: str) -> None:
-    """To versions that the package declares to work."""
+def test_packages_of_setup_are_pinned(extra: str) -> None:
+    """The pins lie in the declared ranges."""
     wanted = PROJECT['optional-dependencies'][extra] if extra else PROJECT['dependencies']
     pinned = DENSE_PINS if extra == 'dense' else PINS
     for requirement in map(Requirement, wanted):
         assert requirement.specifier.contains(pinned[normal(requirement.name)]), requirement
 
 
-def test_what_holds_numpy_below_2_stands_in_the_remedy_too() -> None:
-    """The extra and doctor's command for an environment that has newer versions name the same ranges."""
+def test_the_remedy_for_numpy_2_has_the_ranges_of_the_extra() -> None:
+    """The doctor's command for an environment with newer versions has the ranges of the extra."""
     (pose,) = (capability for capability in CAPABILITIES if capability.name == 'pose')
     held = [line for line in PROJECT['optional-dependencies']['dense'] if '<' in line and '>' not in line]
     assert pose.command == 'pip install ' + ' '.join(f'"{line}"' for line in held)

@@ -1,4 +1,4 @@
-"""What a wheel and an editable install contain, and that openmim finds everything in both."""
+"""Contents of a wheel and an editable install, and their use by openmim."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ SOURCES = (
 
 
 def run(*command: str, cwd: Path, site: Path | None = None) -> str:
-    """The output of a command, with ``site`` first on its module path; fails with that output."""
+    """Return the output of a command with ``site`` first on its module path; fail with that output."""
     environment = os.environ | {'PYTHONPATH': str(site or ''), 'OMP_NUM_THREADS': '1'}
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f'{command}\n{done.stdout}{done.stderr}'
@@ -37,7 +37,7 @@ def mim(*arguments: str, cwd: Path, site: Path) -> str:
 
 @pytest.fixture(scope='module')
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what a build reads, so that builds leave nothing in the repository."""
+    """Copy the inputs of a build, so that builds write nothing into the repository."""
     folder = tmp_path_factory.mktemp('checkout')
     for name in SOURCES:
         source = ROOT / name
@@ -50,7 +50,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope='module')
 def wheel_site(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, unpacked. It is built as pip does it, through a source distribution."""
+    """Build the wheel through a source distribution, as pip does, and unpack it."""
     folder = tmp_path_factory.mktemp('wheel')
     run(sys.executable, '-m', 'build', '--no-isolation', '--outdir', str(folder / 'dist'), '.', cwd=checkout)
     (wheel,) = (folder / 'dist').glob('*.whl')
@@ -60,7 +60,7 @@ def wheel_site(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture(scope='module')
 def editable_site(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What an editable install puts into site-packages."""
+    """Return a folder with the files that an editable install puts into site-packages."""
     folder = tmp_path_factory.mktemp('editable')
     code = f'from setuptools import build_meta; build_meta.build_editable({str(folder)!r})'
     run(sys.executable, '-c', code, cwd=checkout)
@@ -78,26 +78,26 @@ def files(folder: Path, *patterns: str) -> set[str]:
     return {str(file.relative_to(folder)) for pattern in patterns for file in folder.rglob(pattern)}
 
 
-def test_wheel_carries_every_module(checkout: Path, wheel_site: Path) -> None:
+def test_wheel_contains_every_module(checkout: Path, wheel_site: Path) -> None:
     modules = files(checkout / 'vidtx_mm', '*.py')
     assert 'backbones/video_swin.py' in modules
     assert modules == {name for name in files(wheel_site / 'vidtx_mm', '*.py') if not name.startswith('.mim')}
 
 
 @pytest.mark.parametrize('folder', ['configs', 'tools'])
-def test_wheel_carries_configs_and_tools(folder: str, checkout: Path, wheel_site: Path) -> None:
+def test_wheel_contains_configs_and_tools(folder: str, checkout: Path, wheel_site: Path) -> None:
     kept = files(checkout / folder, '*.py', '*.yml')
     shipped = wheel_site / 'vidtx_mm' / '.mim' / folder
     assert kept
     assert kept == {name for name in files(shipped, '*') if (shipped / name).is_file()}
 
 
-def test_wheel_carries_its_licence_and_nothing_else(wheel_site: Path) -> None:
+def test_wheel_contains_its_license_and_nothing_else(wheel_site: Path) -> None:
     assert {'LICENSE', 'NOTICE'} <= {Path(name).name for name in files(wheel_site, 'LICENSE', 'NOTICE')}
     assert {path.name for path in wheel_site.iterdir()} == {'vidtx_mm', 'vidtx_mm-0.1.0.dist-info'}
 
 
-def test_editable_install_leads_back_to_the_sources(checkout: Path, editable_site: Path) -> None:
+def test_editable_install_points_to_the_sources(checkout: Path, editable_site: Path) -> None:
     links = checkout / 'vidtx_mm' / '.mim'
     assert (links / 'configs').resolve() == checkout / 'configs'
     assert (links / 'model-index.yml').resolve() == checkout / 'model-index.yml'
@@ -110,7 +110,7 @@ def test_mim_search(site: Path, tmp_path: Path) -> None:
 
 
 def test_mim_download(site: Path, tmp_path: Path) -> None:
-    """A config with published weights (in place already: mim then fetches nothing) and one without."""
+    """Download a config with published weights, which exist already so that mim skips them, and one without."""
     weights = tmp_path / 'swin_base_patch244_window877_kinetics400_1k.pth'
     weights.write_bytes(b'here already')
     ids = ('swin3d_b_k400', 'swin3d_t_split_k400')

@@ -1,4 +1,4 @@
-"""`make` says plainly what is wrong with the interpreter it was given, before it touches anything."""
+"""`make` names the problem of an unusable interpreter, before it writes anything."""
 
 import shutil
 import subprocess

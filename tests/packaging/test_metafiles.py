@@ -1,4 +1,4 @@
-"""The metafiles, the configs, the weight sources and the model zoo page tell one story."""
+"""Metafiles, configs, weight sources and the model zoo page agree."""
 
 import ast
 import importlib.util
@@ -40,7 +40,7 @@ def test_every_config_has_an_entry_of_its_name(config: str) -> None:
     assert (Path(config).stem, config) in {(model['Name'], model['Config']) for model in KNOWN}
 
 
-def test_names_are_such_as_mim_takes() -> None:
+def test_names_are_valid_for_mim() -> None:
     names = [model['Name'] for model in KNOWN]
     assert len(set(names)) == len(names)
     assert all(name == name.lower() for name in names)
@@ -58,7 +58,7 @@ def test_weights_have_an_address_a_format_and_an_origin(model: dict[str, Any]) -
 
 
 @every_known
-def test_figures_name_their_source(model: dict[str, Any]) -> None:
+def test_results_name_their_source(model: dict[str, Any]) -> None:
     assert ('Results' in model) == ('Figures From' in model)
 
 
@@ -68,7 +68,7 @@ def test_the_loader_knows_every_indexed_format() -> None:
 
 @every_own
 def test_config_matches_its_entry(model: dict[str, Any]) -> None:
-    """Parameters counted, the published top-1 that the config's header quotes, and the weights that it starts from.
+    """Compare counted parameters, the published top-1 in the header of the config, and the pretrained weights.
 
     A file that is only linked on some page is fetched by hand, to a path.
     """
