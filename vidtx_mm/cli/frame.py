@@ -2,8 +2,10 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import click
@@ -46,6 +48,37 @@ def command(example: str) -> Callable[[Callable], click.Command]:
 cfg_options = click.option(
     '--cfg-options', multiple=True, metavar='KEY=VALUE ...', help='Changes to the config, as mim takes them.'
 )
+
+
+device_option = click.option(
+    '--device', default='auto', show_default=True, help="As for torch; 'auto' is a GPU where there is one."
+)
+
+
+def model_options(function: Callable) -> Callable:
+    """Add the options that name a trained model: --config and --checkpoint, or --run."""
+    for option in (
+        click.option('--run', metavar='WORK_DIR', help='Take config and best checkpoint of a run, in place of both.'),
+        click.option('--checkpoint', metavar='FILE|ID', help="Weights. [default: the config's published ones]"),
+        click.option('--config', metavar='NAME|FILE', help='A config of `vidtx models`, or a file.'),
+    ):
+        function = option(function)
+    return function
+
+
+@contextmanager
+def only_json(out: str | None) -> Iterator[None]:
+    """With ``out`` '-' send whatever is printed meanwhile to stderr, so that stdout holds JSON alone."""
+    with redirect_stdout(sys.stderr) if out == '-' else nullcontext():
+        yield
+
+
+def writable(out: str | Path | None) -> None:
+    """Raise ``OSError`` now where a result could not be written at the end."""
+    if out is not None and str(out) != '-':
+        Path(out).parent.mkdir(parents=True, exist_ok=True)
+        with Path(out).open('a'):
+            pass
 
 
 def parse_cfg_options(words: Iterable[str]) -> dict[str, Any]:
