@@ -5,42 +5,61 @@ Recipe: MMAction2, configs/recognition/swin/
 Published: top-1 83.1, top-5 95.9 with 4 x 3 views; 197.0M parameters, 604G multiply-adds a view (the paper, table 1);
     83.46 and 95.91 for the recipe here (MMAction2's README).
 Command: mim train mmaction swin3d_l_in22k_k400.py --launcher pytorch --gpus 8 --amp
-    One GPU: mim train mmaction swin3d_l_in22k_k400.py --amp --cfg-options optim_wrapper.accumulative_counts=8
+    On N GPUs: --gpus N, and gpus = N below. On one, without an edit:
+    mim train mmaction swin3d_l_in22k_k400.py --amp --cfg-options optim_wrapper.accumulative_counts=8
     No GPU: leave out --amp.  Without the file of weights: --cfg-options model.backbone.init_cfg=None
 """
 
-_base_ = 'mmaction::_base_/default_runtime.py'
-custom_imports = dict(imports=['vidtx_mm'], allow_failed_imports=False)
-
-# What you will want to change.
+# Your data, machine and schedule.
 data_root = 'data/kinetics400/videos_train'
 data_root_val = 'data/kinetics400/videos_val'
 ann_file_train = 'data/kinetics400/kinetics400_train_list_videos.txt'  # lines: video class
 ann_file_val = 'data/kinetics400/kinetics400_val_list_videos.txt'
 ann_file_test = ann_file_val
 num_classes = 400
-batch_size = 8  # of each GPU; a step takes 64 clips in all
+batch_size = 8  # clips of each GPU
+gpus = 8
+clips_per_step = 64  # accumulated over several batches if need be
 num_workers = 8
-lr = 1e-3  # of the head, for 64 clips a step; the backbone takes a tenth
+lr = 1e-3  # of the head, for clips_per_step; the backbone takes a tenth
+weight_decay = 0.05
 epochs = 30
 checkpoint = 'https://download.openmmlab.com/mmaction/v1.0/recognition/swin/swin_large_patch4_window7_224_22k.pth'
 
+# Model and clips.
+arch = 'large'
+attention = 'joint'
+shift = 'space_time'
+window_size = (8, 7, 7)
+drop_path_rate = 0.4
+head_channels = 1536
+short_side = 256
+crop_size = 224
+
+# Body of swin3d_kinetics: the same in all configs of this group (tools/sync_configs.py).
+_base_ = 'mmaction::_base_/default_runtime.py'
+custom_imports = dict(imports=['vidtx_mm'], allow_failed_imports=False)
+
+# Gradients accumulate over as many batches as a step of clips_per_step needs.
+accumulative_counts = max(1, round(clips_per_step / (batch_size * gpus)))
+
 mean = [123.675, 116.28, 103.53]
 std = [58.395, 57.12, 57.375]
-
 model = dict(
     type='Recognizer3D',
     backbone=dict(
         type='vidtx_mm.VideoSwin',
-        arch=dict(embed_dims=192, depths=[2, 2, 18, 2], num_heads=[6, 12, 24, 48]),
+        arch=arch,
+        attention=attention,
+        shift=shift,
         patch_size=(2, 4, 4),
-        window_size=(8, 7, 7),
-        drop_path_rate=0.4,
+        window_size=window_size,
+        drop_path_rate=drop_path_rate,
         init_cfg=dict(type='vidtx_mm.FromPretrained', checkpoint=checkpoint, inflate='mean'),
     ),
     cls_head=dict(
         type='vidtx_mm.VideoClsHead',
-        in_channels=1536,
+        in_channels=head_channels,
         num_classes=num_classes,
         pool='avg',
         dropout_ratio=0.5,
@@ -49,78 +68,58 @@ model = dict(
     data_preprocessor=dict(type='ActionDataPreprocessor', mean=mean, std=std, format_shape='NCTHW'),
 )
 
+sampling = dict(type='vidtx_mm.SampleClips', protocol='video_swin', clip_len=32, frame_interval=2)
+packing = [dict(type='FormatShape', input_format='NCTHW'), dict(type='PackActionInputs')]
 train_pipeline = [
     dict(type='DecordInit'),
-    dict(type='vidtx_mm.SampleClips', protocol='video_swin', clip_len=32, frame_interval=2),
+    sampling,
     dict(type='DecordDecode'),
-    dict(type='Resize', scale=(-1, 256)),
+    dict(type='Resize', scale=(-1, short_side)),
     dict(type='RandomResizedCrop'),
-    dict(type='Resize', scale=(224, 224), keep_ratio=False),
+    dict(type='Resize', scale=(crop_size, crop_size), keep_ratio=False),
     dict(type='Flip', flip_ratio=0.5),
-    dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs'),
+    *packing,
 ]
 val_pipeline = [
     dict(type='DecordInit'),
-    dict(type='vidtx_mm.SampleClips', protocol='video_swin', clip_len=32, frame_interval=2, test_mode=True),
+    dict(sampling, test_mode=True),
     dict(type='DecordDecode'),
-    dict(type='Resize', scale=(-1, 256)),
-    dict(type='CenterCrop', crop_size=224),
-    dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs'),
+    dict(type='Resize', scale=(-1, short_side)),
+    dict(type='CenterCrop', crop_size=crop_size),
+    *packing,
 ]
 test_pipeline = [  # 4 x 3 views
     dict(type='DecordInit'),
-    dict(
-        type='vidtx_mm.SampleClips', protocol='video_swin', clip_len=32, frame_interval=2, num_clips=4, test_mode=True
-    ),
+    dict(sampling, num_clips=4, test_mode=True),
     dict(type='DecordDecode'),
-    dict(type='Resize', scale=(-1, 224)),
-    dict(type='ThreeCrop', crop_size=224),
-    dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs'),
+    dict(type='Resize', scale=(-1, crop_size)),
+    dict(type='ThreeCrop', crop_size=crop_size),
+    *packing,
 ]
 
+dataset = dict(type='vidtx_mm.VideoListDataset', num_classes=num_classes)
+loader = dict(batch_size=batch_size, num_workers=num_workers, persistent_workers=num_workers > 0)
 train_dataloader = dict(
-    batch_size=batch_size,
-    num_workers=num_workers,
-    persistent_workers=num_workers > 0,
+    loader,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
-        type='vidtx_mm.VideoListDataset',
+        dataset,
         ann_file=ann_file_train,
         data_prefix=dict(video=data_root),
-        num_classes=num_classes,
         pipeline=train_pipeline,
     ),
 )
 val_dataloader = dict(
-    batch_size=batch_size,
-    num_workers=num_workers,
-    persistent_workers=num_workers > 0,
+    loader,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='vidtx_mm.VideoListDataset',
-        ann_file=ann_file_val,
-        data_prefix=dict(video=data_root_val),
-        num_classes=num_classes,
-        pipeline=val_pipeline,
-        test_mode=True,
+        dataset, ann_file=ann_file_val, data_prefix=dict(video=data_root_val), pipeline=val_pipeline, test_mode=True
     ),
 )
 test_dataloader = dict(
+    val_dataloader,
     batch_size=1,  # 12 views; if they need too much memory: model.test_cfg.max_testing_views=2
-    num_workers=num_workers,
-    persistent_workers=num_workers > 0,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='vidtx_mm.VideoListDataset',
-        ann_file=ann_file_test,
-        data_prefix=dict(video=data_root_val),
-        num_classes=num_classes,
-        pipeline=test_pipeline,
-        test_mode=True,
-    ),
+    dataset=dict(val_dataloader['dataset'], ann_file=ann_file_test, pipeline=test_pipeline),
 )
 val_evaluator = dict(type='AccMetric')
 test_evaluator = val_evaluator
@@ -133,13 +132,16 @@ optim_wrapper = dict(
     type='OptimWrapper',  # --amp makes it mixed precision
     constructor='vidtx_mm.TransformerOptimConstructor',
     paramwise_cfg=dict(backbone_lr_mult=0.1, norm_decay_mult=0.0, embed_decay_mult=0.0),
-    optimizer=dict(type='AdamW', lr=lr, betas=(0.9, 0.999), weight_decay=0.05),
+    optimizer=dict(type='AdamW', lr=lr, betas=(0.9, 0.999), weight_decay=weight_decay),
+    accumulative_counts=accumulative_counts,
 )
+warmup = min(2.5, epochs / 2)  # epochs
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.1, by_epoch=True, begin=0, end=2.5, convert_to_iter_based=True),
+    dict(type='LinearLR', start_factor=0.1, by_epoch=True, begin=0, end=warmup, convert_to_iter_based=True),
     dict(type='CosineAnnealingLR', T_max=epochs, eta_min=0, by_epoch=True, begin=0, end=epochs),
 ]
-auto_scale_lr = dict(enable=False, base_batch_size=64)  # --auto-scale-lr counts GPUs x batch_size, not accumulation
+# --auto-scale-lr compares GPUs x batch_size with this, and does not count accumulative_counts.
+auto_scale_lr = dict(enable=False, base_batch_size=clips_per_step // accumulative_counts)
 
 default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=3, save_best='auto'), logger=dict(interval=100))
 custom_hooks = [dict(type='vidtx_mm.WeightInflationHook')]

@@ -4,38 +4,48 @@ Recipe: arXiv 2102.05095, section 4.6; schedule and augmentation as on Kinetics
 Published: top-1 61.2 with 12 clips a video (arXiv 2102.05095, section 4.6).
     1,059 tasks as classes. The test clips together cover a video of 7 minutes; the center crop of each.
 Command: mim train mmaction timesformer_32_howto100m.py --launcher pytorch --gpus 8
-    One GPU: mim train mmaction timesformer_32_howto100m.py --cfg-options optim_wrapper.accumulative_counts=64
+    On N GPUs: --gpus N, and gpus = N below. On one, without an edit:
+    mim train mmaction timesformer_32_howto100m.py --cfg-options optim_wrapper.accumulative_counts=64
     Mixed precision, which the published recipe does not use: --amp
     Without the file of weights: --cfg-options model.backbone.init_cfg=None
 """
 
-_base_ = 'mmaction::_base_/default_runtime.py'
-custom_imports = dict(imports=['vidtx_mm'], allow_failed_imports=False)
-
-# What you will want to change.
+# Your data, machine and schedule.
 data_root = 'data/howto100m/videos'
 data_root_val = 'data/howto100m/videos'
 ann_file_train = 'data/howto100m/howto100m_train_list_videos.txt'  # lines: video class
 ann_file_val = 'data/howto100m/howto100m_val_list_videos.txt'
 ann_file_test = ann_file_val
 num_classes = 1059
-batch_size = 1  # of each GPU; a step takes 64 clips in all, gathered over accumulative_counts
+batch_size = 1  # clips of each GPU
+gpus = 8
+clips_per_step = 64  # accumulated over several batches if need be
 num_workers = 8
-lr = 0.005  # for 64 clips a step
+lr = 0.005  # for clips_per_step
 epochs = 15
 checkpoint = 'https://www.dropbox.com/s/g5t24we9gl5yk88/TimeSformer_divST_8x32_224_K400.pyth?dl=1'
+
+# Model and clips.
+clip_len = 32
 frame_interval = 32  # at 30 frames a second: 32 frames cover 34.1 s; 4 to 32
+test_clips = 12
+
+# Body of timesformer_howto100m: the same in all configs of this group (tools/sync_configs.py).
+_base_ = 'mmaction::_base_/default_runtime.py'
+custom_imports = dict(imports=['vidtx_mm'], allow_failed_imports=False)
+
+# Gradients accumulate over as many batches as a step of clips_per_step needs.
+accumulative_counts = max(1, round(clips_per_step / (batch_size * gpus)))
 
 mean = [114.75, 114.75, 114.75]
 std = [57.375, 57.375, 57.375]
-
 model = dict(
     type='Recognizer3D',
     backbone=dict(
         type='vidtx_mm.VideoTimeSformer',
-        arch=dict(embed_dims=768, depth=12, num_heads=12),
+        arch='base',
         attention='divided',
-        num_frames=32,
+        num_frames=clip_len,
         img_size=224,
         patch_size=16,
         drop_path_rate=0.1,
@@ -54,92 +64,63 @@ model = dict(
     data_preprocessor=dict(type='ActionDataPreprocessor', mean=mean, std=std, format_shape='NCTHW'),
 )
 
+sampling = dict(
+    type='vidtx_mm.SampleClips',
+    protocol='timesformer',
+    clip_len=clip_len,
+    frame_interval=frame_interval,
+    target_fps=30,
+)
+packing = [dict(type='FormatShape', input_format='NCTHW'), dict(type='PackActionInputs')]
 train_pipeline = [
     dict(type='DecordInit'),
-    dict(
-        type='vidtx_mm.SampleClips', protocol='timesformer', clip_len=32, frame_interval=frame_interval, target_fps=30
-    ),
+    sampling,
     dict(type='DecordDecode'),
     dict(type='RandomRescale', scale_range=(256, 320)),
     dict(type='RandomCrop', size=224),
     dict(type='Flip', flip_ratio=0.5),
-    dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs'),
+    *packing,
 ]
 val_pipeline = [
     dict(type='DecordInit'),
-    dict(
-        type='vidtx_mm.SampleClips',
-        protocol='timesformer',
-        clip_len=32,
-        frame_interval=frame_interval,
-        target_fps=30,
-        test_mode=True,
-    ),
+    dict(sampling, test_mode=True),
     dict(type='DecordDecode'),
     dict(type='Resize', scale=(-1, 224)),
     dict(type='vidtx_mm.UniformCrop', crop_size=224, num_crops=1),
-    dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs'),
+    *packing,
 ]
-test_pipeline = [  # 12 x 1 views
+test_pipeline = [  # test_clips x 1 views
     dict(type='DecordInit'),
-    dict(
-        type='vidtx_mm.SampleClips',
-        protocol='timesformer',
-        clip_len=32,
-        frame_interval=frame_interval,
-        target_fps=30,
-        num_clips=12,
-        test_mode=True,
-    ),
+    dict(sampling, num_clips=test_clips, test_mode=True),
     dict(type='DecordDecode'),
     dict(type='Resize', scale=(-1, 224)),
     dict(type='vidtx_mm.UniformCrop', crop_size=224, num_crops=1),
-    dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs'),
+    *packing,
 ]
 
+dataset = dict(type='vidtx_mm.VideoListDataset', num_classes=num_classes)
+loader = dict(batch_size=batch_size, num_workers=num_workers, persistent_workers=num_workers > 0)
 train_dataloader = dict(
-    batch_size=batch_size,
-    num_workers=num_workers,
-    persistent_workers=num_workers > 0,
+    loader,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
-        type='vidtx_mm.VideoListDataset',
+        dataset,
         ann_file=ann_file_train,
         data_prefix=dict(video=data_root),
-        num_classes=num_classes,
         pipeline=train_pipeline,
     ),
 )
 val_dataloader = dict(
-    batch_size=batch_size,
-    num_workers=num_workers,
-    persistent_workers=num_workers > 0,
+    loader,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='vidtx_mm.VideoListDataset',
-        ann_file=ann_file_val,
-        data_prefix=dict(video=data_root_val),
-        num_classes=num_classes,
-        pipeline=val_pipeline,
-        test_mode=True,
+        dataset, ann_file=ann_file_val, data_prefix=dict(video=data_root_val), pipeline=val_pipeline, test_mode=True
     ),
 )
 test_dataloader = dict(
-    batch_size=1,  # 12 views; if they need too much memory: model.test_cfg.max_testing_views=1
-    num_workers=num_workers,
-    persistent_workers=num_workers > 0,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='vidtx_mm.VideoListDataset',
-        ann_file=ann_file_test,
-        data_prefix=dict(video=data_root_val),
-        num_classes=num_classes,
-        pipeline=test_pipeline,
-        test_mode=True,
-    ),
+    val_dataloader,
+    batch_size=1,  # if the views need too much memory: model.test_cfg.max_testing_views=1
+    dataset=dict(val_dataloader['dataset'], ann_file=ann_file_test, pipeline=test_pipeline),
 )
 val_evaluator = dict(type='AccMetric')
 test_evaluator = val_evaluator
@@ -153,12 +134,13 @@ optim_wrapper = dict(
     constructor='vidtx_mm.TransformerOptimConstructor',
     paramwise_cfg=dict(),  # everything decays
     optimizer=dict(type='SGD', lr=lr, momentum=0.9, nesterov=True, weight_decay=1e-4),
-    accumulative_counts=8,
+    accumulative_counts=accumulative_counts,
 )
 param_scheduler = [
     dict(type='MultiStepLR', milestones=[11, 14], gamma=0.1, by_epoch=True, begin=0, end=epochs),
 ]
-auto_scale_lr = dict(enable=False, base_batch_size=64)  # --auto-scale-lr counts GPUs x batch_size, not accumulation
+# --auto-scale-lr compares GPUs x batch_size with this, and does not count accumulative_counts.
+auto_scale_lr = dict(enable=False, base_batch_size=clips_per_step // accumulative_counts)
 
 default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=3, save_best='auto'), logger=dict(interval=100))
 custom_hooks = [dict(type='vidtx_mm.WeightInflationHook')]

@@ -3,43 +3,54 @@
 Recipe: arXiv 2102.05095, section 4 and appendix; github.com/facebookresearch/TimeSformer, configs/SSv2
 Published: top-1 61.8, top-5 86.9 with 1 x 3 views (the README of that repository);
     121.9M parameters, 1,703G multiply-adds a view (the paper).
-    The official loader spreads the position table by pos_interpolation="flat_nearest" (init_cfg); bicubic here.
+    The official loader resizes the position embedding by pos_interpolation="flat_nearest" (init_cfg); bicubic here.
     No flip, since classes tell left from right. BGR frames, since the official reader gives them.
 Command: mim train mmaction timesformer_hr_ssv2.py --launcher pytorch --gpus 8
-    One GPU: mim train mmaction timesformer_hr_ssv2.py --cfg-options optim_wrapper.accumulative_counts=64
+    On N GPUs: --gpus N, and gpus = N below. On one, without an edit:
+    mim train mmaction timesformer_hr_ssv2.py --cfg-options optim_wrapper.accumulative_counts=64
     Mixed precision, which the published recipe does not use: --amp
     Without the file of weights: --cfg-options model.backbone.init_cfg=None
 """
 
-_base_ = 'mmaction::_base_/default_runtime.py'
-custom_imports = dict(imports=['vidtx_mm'], allow_failed_imports=False)
-
-# What you will want to change.
+# Your data, machine and schedule.
 data_root = 'data/sthv2/videos'
 data_root_val = 'data/sthv2/videos'
 ann_file_train = 'data/sthv2/sthv2_train_list_videos.txt'  # lines: video class
 ann_file_val = 'data/sthv2/sthv2_val_list_videos.txt'
 ann_file_test = ann_file_val
 num_classes = 174
-batch_size = 1  # of each GPU; a step takes 64 clips in all, gathered over accumulative_counts
+batch_size = 1  # clips of each GPU
+gpus = 8
+clips_per_step = 64  # accumulated over several batches if need be
 num_workers = 8
-lr = 0.005  # for 64 clips a step
+lr = 0.005  # for clips_per_step
 epochs = 15
 checkpoint = (
     'https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-vitjx/jx_vit_base_p16_224-80ecf9dd.pth'
 )
 
+# Model and clips.
+clip_len = 16
+short_sides = (448, 512)
+crop_size = 448
+
+# Body of timesformer_ssv2: the same in all configs of this group (tools/sync_configs.py).
+_base_ = 'mmaction::_base_/default_runtime.py'
+custom_imports = dict(imports=['vidtx_mm'], allow_failed_imports=False)
+
+# Gradients accumulate over as many batches as a step of clips_per_step needs.
+accumulative_counts = max(1, round(clips_per_step / (batch_size * gpus)))
+
 mean = [114.75, 114.75, 114.75]
 std = [57.375, 57.375, 57.375]
-
 model = dict(
     type='Recognizer3D',
     backbone=dict(
         type='vidtx_mm.VideoTimeSformer',
-        arch=dict(embed_dims=768, depth=12, num_heads=12),
+        arch='base',
         attention='divided',
-        num_frames=16,
-        img_size=448,
+        num_frames=clip_len,
+        img_size=crop_size,
         patch_size=16,
         drop_path_rate=0.1,
         pool='cls',
@@ -63,74 +74,56 @@ model = dict(
     ),
 )
 
+sampling = dict(type='vidtx_mm.SampleSegments', clip_len=clip_len)
+packing = [dict(type='FormatShape', input_format='NCTHW'), dict(type='PackActionInputs')]
 train_pipeline = [
     dict(type='DecordInit'),
-    dict(type='vidtx_mm.SampleSegments', clip_len=16),
+    sampling,
     dict(type='DecordDecode'),
-    dict(type='vidtx_mm.InverseRandomRescale', scale_range=(448, 512)),
-    dict(type='RandomCrop', size=448),
-    dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs'),
+    dict(type='vidtx_mm.InverseRandomRescale', scale_range=short_sides),
+    dict(type='RandomCrop', size=crop_size),
+    *packing,
 ]
 val_pipeline = [
     dict(type='DecordInit'),
-    dict(type='vidtx_mm.SampleSegments', clip_len=16, test_mode=True),
+    dict(sampling, test_mode=True),
     dict(type='DecordDecode'),
-    dict(type='Resize', scale=(-1, 448)),
-    dict(type='vidtx_mm.UniformCrop', crop_size=448, num_crops=1),
-    dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs'),
+    dict(type='Resize', scale=(-1, crop_size)),
+    dict(type='vidtx_mm.UniformCrop', crop_size=crop_size, num_crops=1),
+    *packing,
 ]
 test_pipeline = [  # 1 x 3 views
     dict(type='DecordInit'),
-    dict(type='vidtx_mm.SampleSegments', clip_len=16, test_mode=True),
+    dict(sampling, test_mode=True),
     dict(type='DecordDecode'),
-    dict(type='Resize', scale=(-1, 448)),
-    dict(type='vidtx_mm.UniformCrop', crop_size=448, num_crops=3),
-    dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs'),
+    dict(type='Resize', scale=(-1, crop_size)),
+    dict(type='vidtx_mm.UniformCrop', crop_size=crop_size, num_crops=3),
+    *packing,
 ]
 
+dataset = dict(type='vidtx_mm.VideoListDataset', num_classes=num_classes)
+loader = dict(batch_size=batch_size, num_workers=num_workers, persistent_workers=num_workers > 0)
 train_dataloader = dict(
-    batch_size=batch_size,
-    num_workers=num_workers,
-    persistent_workers=num_workers > 0,
+    loader,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
-        type='vidtx_mm.VideoListDataset',
+        dataset,
         ann_file=ann_file_train,
         data_prefix=dict(video=data_root),
-        num_classes=num_classes,
         pipeline=train_pipeline,
     ),
 )
 val_dataloader = dict(
-    batch_size=batch_size,
-    num_workers=num_workers,
-    persistent_workers=num_workers > 0,
+    loader,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='vidtx_mm.VideoListDataset',
-        ann_file=ann_file_val,
-        data_prefix=dict(video=data_root_val),
-        num_classes=num_classes,
-        pipeline=val_pipeline,
-        test_mode=True,
+        dataset, ann_file=ann_file_val, data_prefix=dict(video=data_root_val), pipeline=val_pipeline, test_mode=True
     ),
 )
 test_dataloader = dict(
+    val_dataloader,
     batch_size=1,  # 3 views; if they need too much memory: model.test_cfg.max_testing_views=1
-    num_workers=num_workers,
-    persistent_workers=num_workers > 0,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='vidtx_mm.VideoListDataset',
-        ann_file=ann_file_test,
-        data_prefix=dict(video=data_root_val),
-        num_classes=num_classes,
-        pipeline=test_pipeline,
-        test_mode=True,
-    ),
+    dataset=dict(val_dataloader['dataset'], ann_file=ann_file_test, pipeline=test_pipeline),
 )
 val_evaluator = dict(type='AccMetric')
 test_evaluator = val_evaluator
@@ -144,12 +137,13 @@ optim_wrapper = dict(
     constructor='vidtx_mm.TransformerOptimConstructor',
     paramwise_cfg=dict(),  # everything decays
     optimizer=dict(type='SGD', lr=lr, momentum=0.9, nesterov=True, weight_decay=1e-4),
-    accumulative_counts=8,
+    accumulative_counts=accumulative_counts,
 )
 param_scheduler = [
     dict(type='MultiStepLR', milestones=[11, 14], gamma=0.1, by_epoch=True, begin=0, end=epochs),
 ]
-auto_scale_lr = dict(enable=False, base_batch_size=64)  # --auto-scale-lr counts GPUs x batch_size, not accumulation
+# --auto-scale-lr compares GPUs x batch_size with this, and does not count accumulative_counts.
+auto_scale_lr = dict(enable=False, base_batch_size=clips_per_step // accumulative_counts)
 
 default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=3, save_best='auto'), logger=dict(interval=100))
 custom_hooks = [dict(type='vidtx_mm.WeightInflationHook')]

@@ -3,37 +3,51 @@
 Recipe: github.com/Sense-X/UniFormer, video_classification/exp/uniformer_s16x8_k600
 Published: top-1 82.7 with 4 x 1 views; 21.5M parameters, 41.7G multiply-adds a view
     (the README there; multiply-adds counted by tools/complexity.py).
-    The class order of the published file is not known: check it before testing that file.
+    The published classifier has a class order of its own: see docs/uniformer.md.
 Command: mim train mmaction uniformer_s_16x8_k600.py --launcher pytorch --gpus 8 --amp
-    One GPU: mim train mmaction uniformer_s_16x8_k600.py --amp --cfg-options optim_wrapper.accumulative_counts=8
+    On N GPUs: --gpus N, and gpus = N below. On one, without an edit:
+    mim train mmaction uniformer_s_16x8_k600.py --amp --cfg-options optim_wrapper.accumulative_counts=8
     No GPU: leave out --amp.  Without the file of weights: --cfg-options model.backbone.init_cfg=None
 """
 
-_base_ = 'mmaction::_base_/default_runtime.py'
-custom_imports = dict(imports=['vidtx_mm'], allow_failed_imports=False)
-
-# What you will want to change.
+# Your data, machine and schedule.
 data_root = 'data/kinetics600/videos_train'
 data_root_val = 'data/kinetics600/videos_val'
 ann_file_train = 'data/kinetics600/kinetics600_train_list_videos.txt'  # lines: video class
 ann_file_val = 'data/kinetics600/kinetics600_val_list_videos.txt'
 ann_file_test = ann_file_val
 num_classes = 600
-batch_size = 4  # videos of each GPU, each of them twice; a step takes 32 videos in all
+batch_size = 4  # videos of each GPU, each of them twice
+gpus = 8
+clips_per_step = 64  # 32 videos, each twice; accumulated over several batches if need be
 num_workers = 8
-lr = 1e-4  # for 32 videos a step
+lr = 1e-4  # for clips_per_step
+min_lr = 1e-6  # at the start and at the end
 epochs = 110
 checkpoint = 'https://huggingface.co/Sense-X/uniformer_image/resolve/main/uniformer_small_in1k.pth'
 
+# Model and clips.
+arch = 'small'
+drop_path_rate = 0.1
+clip_len = 16
+frame_interval = 8
+
+# Body of uniformer_kinetics: the same in all configs of this group (tools/sync_configs.py).
+_base_ = 'mmaction::_base_/default_runtime.py'
+custom_imports = dict(imports=['vidtx_mm'], allow_failed_imports=False)
+
+num_repeats = 2  # of each video in a batch
+# Gradients accumulate over as many batches as a step of clips_per_step needs.
+accumulative_counts = max(1, round(clips_per_step / (num_repeats * batch_size * gpus)))
+
 mean = [114.75, 114.75, 114.75]
 std = [57.375, 57.375, 57.375]
-
 model = dict(
     type='Recognizer3D',
     backbone=dict(
         type='vidtx_mm.VideoUniFormer',
-        arch=dict(depths=[3, 4, 8, 3], embed_dims=[64, 128, 320, 512], head_dim=64, mlp_ratio=4),
-        drop_path_rate=0.1,
+        arch=arch,
+        drop_path_rate=drop_path_rate,
         init_cfg=dict(type='vidtx_mm.FromPretrained', checkpoint=checkpoint, inflate='mean'),
     ),
     cls_head=dict(
@@ -61,9 +75,11 @@ model = dict(
     ),
 )
 
+sampling = dict(type='vidtx_mm.SampleClips', protocol='uniformer', clip_len=clip_len, frame_interval=frame_interval)
+packing = [dict(type='FormatShape', input_format='NCTHW'), dict(type='PackActionInputs')]
 train_pipeline = [
     dict(type='DecordInit'),
-    dict(type='vidtx_mm.SampleClips', protocol='uniformer', clip_len=16, frame_interval=8),
+    sampling,
     dict(type='DecordDecode'),
     dict(type='Resize', scale=(-1, 320)),
     dict(type='vidtx_mm.RandAugment', policy='increasing', magnitude=7, num_ops=4, magnitude_std=0.5),
@@ -71,70 +87,50 @@ train_pipeline = [
     dict(type='Resize', scale=(224, 224), keep_ratio=False),
     dict(type='Flip', flip_ratio=0.5),
     dict(type='vidtx_mm.NormalizedErasing', mean=mean, std=std, erase_prob=0.25, mode='rand'),
-    dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs'),
+    *packing,
 ]
 val_pipeline = [
     dict(type='DecordInit'),
-    dict(type='vidtx_mm.SampleClips', protocol='uniformer', clip_len=16, frame_interval=8, test_mode=True),
+    dict(sampling, test_mode=True),
     dict(type='DecordDecode'),
     dict(type='Resize', scale=(-1, 224)),
     dict(type='vidtx_mm.UniformCrop', crop_size=224, num_crops=1),
-    dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs'),
+    *packing,
 ]
 test_pipeline = [  # 4 x 1 views
     dict(type='DecordInit'),
-    dict(type='vidtx_mm.SampleClips', protocol='uniformer', clip_len=16, frame_interval=8, num_clips=4, test_mode=True),
+    dict(sampling, num_clips=4, test_mode=True),
     dict(type='DecordDecode'),
     dict(type='Resize', scale=(-1, 224)),
     dict(type='vidtx_mm.UniformCrop', crop_size=224, num_crops=1),
-    dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs'),
+    *packing,
 ]
 
+dataset = dict(type='vidtx_mm.VideoListDataset', num_classes=num_classes)
+loader = dict(batch_size=batch_size, num_workers=num_workers, persistent_workers=num_workers > 0)
 train_dataloader = dict(
-    batch_size=batch_size,
-    num_workers=num_workers,
-    persistent_workers=num_workers > 0,
+    loader,
     sampler=dict(type='DefaultSampler', shuffle=True),
     collate_fn=dict(type='repeat_pseudo_collate'),
     dataset=dict(
-        type='vidtx_mm.VideoListDataset',
+        dataset,
         ann_file=ann_file_train,
         data_prefix=dict(video=data_root),
-        num_classes=num_classes,
-        num_repeats=2,
+        num_repeats=num_repeats,
         pipeline=train_pipeline,
     ),
 )
 val_dataloader = dict(
-    batch_size=batch_size,
-    num_workers=num_workers,
-    persistent_workers=num_workers > 0,
+    loader,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='vidtx_mm.VideoListDataset',
-        ann_file=ann_file_val,
-        data_prefix=dict(video=data_root_val),
-        num_classes=num_classes,
-        pipeline=val_pipeline,
-        test_mode=True,
+        dataset, ann_file=ann_file_val, data_prefix=dict(video=data_root_val), pipeline=val_pipeline, test_mode=True
     ),
 )
 test_dataloader = dict(
+    val_dataloader,
     batch_size=1,  # 4 views; if they need too much memory: model.test_cfg.max_testing_views=2
-    num_workers=num_workers,
-    persistent_workers=num_workers > 0,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='vidtx_mm.VideoListDataset',
-        ann_file=ann_file_test,
-        data_prefix=dict(video=data_root_val),
-        num_classes=num_classes,
-        pipeline=test_pipeline,
-        test_mode=True,
-    ),
+    dataset=dict(val_dataloader['dataset'], ann_file=ann_file_test, pipeline=test_pipeline),
 )
 val_evaluator = dict(type='AccMetric')
 test_evaluator = val_evaluator
@@ -149,20 +145,23 @@ optim_wrapper = dict(
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, flat_decay_mult=0.0),
     optimizer=dict(type='AdamW', lr=lr, betas=(0.9, 0.999), weight_decay=0.05),
     clip_grad=dict(max_norm=20),
+    accumulative_counts=accumulative_counts,
 )
+warmup = min(10, epochs / 2)  # epochs
 param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-6 / lr, by_epoch=True, begin=0, end=10, convert_to_iter_based=True),
+    dict(type='LinearLR', start_factor=min_lr / lr, by_epoch=True, begin=0, end=warmup, convert_to_iter_based=True),
     dict(
         type='CosineAnnealingLR',
-        T_max=epochs - 10,
-        eta_min=1e-6,
+        T_max=epochs - warmup,
+        eta_min=min_lr,
         by_epoch=True,
-        begin=10,
+        begin=warmup,
         end=epochs,
         convert_to_iter_based=True,
     ),
 ]
-auto_scale_lr = dict(enable=False, base_batch_size=32)  # --auto-scale-lr counts GPUs x batch_size, not accumulation
+# --auto-scale-lr compares GPUs x batch_size with this, and counts neither accumulative_counts nor num_repeats.
+auto_scale_lr = dict(enable=False, base_batch_size=clips_per_step // (num_repeats * accumulative_counts))
 
 default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=3, save_best='auto'), logger=dict(interval=100))
 custom_hooks = [dict(type='vidtx_mm.WeightInflationHook')]

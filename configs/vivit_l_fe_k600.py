@@ -1,51 +1,65 @@
 """ViViT-L/16x2, factorized encoder (model 2), on Kinetics-600, from an image ViT (ImageNet-21K).
 
-Recipe: github.com/google-research/scenic, scenic/projects/vivit/configs/kinetics600/vivit_large_factorised_encoder.py
+Recipe: github.com/google-research/scenic, scenic/projects/vivit/configs/kinetics600/, ViViT-L model 2
 Published: top-1 81.6 with 4 x 3 views (the README of that project).
     The paper: top-1 82.9, top-5 94.6, with 4 blocks over time.
 Command: mim train mmaction vivit_l_fe_k600.py --launcher pytorch --gpus 8
-        --cfg-options optim_wrapper.accumulative_counts=2
-    One GPU: mim train mmaction vivit_l_fe_k600.py --cfg-options optim_wrapper.accumulative_counts=16
+    On N GPUs: --gpus N, and gpus = N below. On one, without an edit:
+    mim train mmaction vivit_l_fe_k600.py --cfg-options optim_wrapper.accumulative_counts=16
     Mixed precision, which the published recipe does not use: --amp
     Without the file of weights: --cfg-options model.backbone.init_cfg=None
 """
 
-_base_ = 'mmaction::_base_/default_runtime.py'
-custom_imports = dict(imports=['vidtx_mm'], allow_failed_imports=False)
-
-# What you will want to change.
+# Your data, machine and schedule.
 data_root = 'data/kinetics600/videos_train'
 data_root_val = 'data/kinetics600/videos_val'
 ann_file_train = 'data/kinetics600/kinetics600_train_list_videos.txt'  # lines: video class
 ann_file_val = 'data/kinetics600/kinetics600_val_list_videos.txt'
 ann_file_test = ann_file_val
 num_classes = 600
-batch_size = 4  # of each GPU; a step takes 64 clips in all
+batch_size = 4  # clips of each GPU
+gpus = 8
+clips_per_step = 64  # accumulated over several batches if need be
 num_workers = 8
-lr = 0.05  # for 64 clips a step
+lr = 0.05  # for clips_per_step
 epochs = 30
-temporal_depth = 24  # blocks of the temporal encoder; 4 in the paper
 checkpoint = 'https://storage.googleapis.com/vit_models/imagenet21k/ViT-L_16.npz'
 
-mean = [127.5, 127.5, 127.5]  # pixels / 127.5 - 1: what the published weights take
-std = [127.5, 127.5, 127.5]
+# Model and clips.
+arch = 'large'
+attention = 'factorized_encoder'
+order = 'space_first'  # of factorized_self_attention
+temporal_depth = 24  # blocks of the temporal encoder; 4 in the paper
+tubelet_size = (2, 16, 16)
+pool = 'cls'
+head_channels = 1024
 
+# Body of vivit_kinetics: the same in all configs of this group (tools/sync_configs.py).
+_base_ = 'mmaction::_base_/default_runtime.py'
+custom_imports = dict(imports=['vidtx_mm'], allow_failed_imports=False)
+
+# Gradients accumulate over as many batches as a step of clips_per_step needs.
+accumulative_counts = max(1, round(clips_per_step / (batch_size * gpus)))
+
+mean = [127.5, 127.5, 127.5]  # pixels / 127.5 - 1, the input of the published weights
+std = [127.5, 127.5, 127.5]
 model = dict(
     type='Recognizer3D',
     backbone=dict(
         type='vidtx_mm.ViViT',
-        arch=dict(embed_dims=1024, depth=24, num_heads=16),
-        attention='factorized_encoder',
+        arch=arch,
+        attention=attention,
+        order=order,
         temporal_depth=temporal_depth,
-        tubelet_size=(2, 16, 16),
+        tubelet_size=tubelet_size,
         num_frames=32,
         img_size=224,
-        pool='cls',
+        pool=pool,
         init_cfg=dict(type='vidtx_mm.FromPretrained', checkpoint=checkpoint),
     ),
     cls_head=dict(
         type='vidtx_mm.VideoClsHead',
-        in_channels=1024,
+        in_channels=head_channels,
         num_classes=num_classes,
         pool='none',
         dropout_ratio=0.0,
@@ -55,77 +69,59 @@ model = dict(
     data_preprocessor=dict(type='ActionDataPreprocessor', mean=mean, std=std, format_shape='NCTHW'),
 )
 
+sampling = dict(type='vidtx_mm.SampleClips', protocol='vivit', clip_len=32, frame_interval=2)
+packing = [dict(type='FormatShape', input_format='NCTHW'), dict(type='PackActionInputs')]
 train_pipeline = [
     dict(type='DecordInit'),
-    dict(type='vidtx_mm.SampleClips', protocol='vivit', clip_len=32, frame_interval=2),
+    sampling,
     dict(type='DecordDecode'),
     dict(type='Resize', scale=(-1, 256)),
     dict(type='vidtx_mm.ScaleJitter', scale_range=(0.9, 1.33)),
     dict(type='RandomCrop', size=224),
     dict(type='Flip', flip_ratio=0.5),
     dict(type='vidtx_mm.ClipColorJitter'),
-    dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs'),
+    *packing,
 ]
 val_pipeline = [
     dict(type='DecordInit'),
-    dict(type='vidtx_mm.SampleClips', protocol='vivit', clip_len=32, frame_interval=2, test_mode=True),
+    dict(sampling, test_mode=True),
     dict(type='DecordDecode'),
     dict(type='Resize', scale=(-1, 256)),
     dict(type='vidtx_mm.UniformCrop', crop_size=224, num_crops=1),
-    dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs'),
+    *packing,
 ]
 test_pipeline = [  # 4 x 3 views
     dict(type='DecordInit'),
-    dict(type='vidtx_mm.SampleClips', protocol='vivit', clip_len=32, frame_interval=2, num_clips=4, test_mode=True),
+    dict(sampling, num_clips=4, test_mode=True),
     dict(type='DecordDecode'),
     dict(type='Resize', scale=(-1, 256)),
     dict(type='vidtx_mm.UniformCrop', crop_size=224, num_crops=3),
-    dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs'),
+    *packing,
 ]
 
+dataset = dict(type='vidtx_mm.VideoListDataset', num_classes=num_classes)
+loader = dict(batch_size=batch_size, num_workers=num_workers, persistent_workers=num_workers > 0)
 train_dataloader = dict(
-    batch_size=batch_size,
-    num_workers=num_workers,
-    persistent_workers=num_workers > 0,
+    loader,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
-        type='vidtx_mm.VideoListDataset',
+        dataset,
         ann_file=ann_file_train,
         data_prefix=dict(video=data_root),
-        num_classes=num_classes,
         pipeline=train_pipeline,
     ),
 )
 val_dataloader = dict(
-    batch_size=batch_size,
-    num_workers=num_workers,
-    persistent_workers=num_workers > 0,
+    loader,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='vidtx_mm.VideoListDataset',
-        ann_file=ann_file_val,
-        data_prefix=dict(video=data_root_val),
-        num_classes=num_classes,
-        pipeline=val_pipeline,
-        test_mode=True,
+        dataset, ann_file=ann_file_val, data_prefix=dict(video=data_root_val), pipeline=val_pipeline, test_mode=True
     ),
 )
 test_dataloader = dict(
+    val_dataloader,
     batch_size=1,  # 12 views; if they need too much memory: model.test_cfg.max_testing_views=2
-    num_workers=num_workers,
-    persistent_workers=num_workers > 0,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='vidtx_mm.VideoListDataset',
-        ann_file=ann_file_test,
-        data_prefix=dict(video=data_root_val),
-        num_classes=num_classes,
-        pipeline=test_pipeline,
-        test_mode=True,
-    ),
+    dataset=dict(val_dataloader['dataset'], ann_file=ann_file_test, pipeline=test_pipeline),
 )
 val_evaluator = dict(type='AccMetric')
 test_evaluator = val_evaluator
@@ -140,20 +136,23 @@ optim_wrapper = dict(
     paramwise_cfg=dict(),
     optimizer=dict(type='SGD', lr=lr, momentum=0.9, weight_decay=0.0),
     clip_grad=dict(max_norm=1.0),
+    accumulative_counts=accumulative_counts,
 )
+warmup = min(2.5, epochs / 2)  # epochs
 param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-4, by_epoch=True, begin=0, end=2.5, convert_to_iter_based=True),
+    dict(type='LinearLR', start_factor=1e-4, by_epoch=True, begin=0, end=warmup, convert_to_iter_based=True),
     dict(
         type='CosineAnnealingLR',
-        T_max=epochs - 2.5,
+        T_max=epochs - warmup,
         eta_min=0,
         by_epoch=True,
-        begin=2.5,
+        begin=warmup,
         end=epochs,
         convert_to_iter_based=True,
     ),
 ]
-auto_scale_lr = dict(enable=False, base_batch_size=64)  # --auto-scale-lr counts GPUs x batch_size, not accumulation
+# --auto-scale-lr compares GPUs x batch_size with this, and does not count accumulative_counts.
+auto_scale_lr = dict(enable=False, base_batch_size=clips_per_step // accumulative_counts)
 
 default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=3, save_best='auto'), logger=dict(interval=100))
 custom_hooks = [dict(type='vidtx_mm.WeightInflationHook')]

@@ -1,40 +1,46 @@
 """ViViT-L/16x2, factorized encoder (model 2), on Something-Something v2, from Kinetics-400.
 
-Recipe: github.com/google-research/scenic, scenic/projects/vivit/configs/something_something_v2/
-    vivit_large_factorised_encoder.py
+Recipe: github.com/google-research/scenic, scenic/projects/vivit/configs/something_something_v2/, ViViT-L model 2
 Published: top-1 65.9, top-5 89.9 (the paper); 354.7M parameters.
 Command: mim train mmaction vivit_l_fe_ssv2.py --launcher pytorch --gpus 8
-        --cfg-options optim_wrapper.accumulative_counts=2
-    One GPU: mim train mmaction vivit_l_fe_ssv2.py --cfg-options optim_wrapper.accumulative_counts=16
+    On N GPUs: --gpus N, and gpus = N below. On one, without an edit:
+    mim train mmaction vivit_l_fe_ssv2.py --cfg-options optim_wrapper.accumulative_counts=16
     Mixed precision, which the published recipe does not use: --amp
     Without the file of weights: --cfg-options model.backbone.init_cfg=None
 """
 
-_base_ = 'mmaction::_base_/default_runtime.py'
-custom_imports = dict(imports=['vidtx_mm'], allow_failed_imports=False)
-
-# What you will want to change.
+# Your data, machine and schedule.
 data_root = 'data/sthv2/videos'
 data_root_val = 'data/sthv2/videos'
 ann_file_train = 'data/sthv2/sthv2_train_list_videos.txt'  # lines: video class
 ann_file_val = 'data/sthv2/sthv2_val_list_videos.txt'
 ann_file_test = ann_file_val
 num_classes = 174
-batch_size = 4  # of each GPU; a step takes 64 clips in all
+batch_size = 4  # clips of each GPU
+gpus = 8
+clips_per_step = 64  # accumulated over several batches if need be
 num_workers = 8
-lr = 0.4  # for 64 clips a step
+lr = 0.4  # for clips_per_step
 epochs = 35
-temporal_depth = 4  # blocks of the temporal encoder
 checkpoint = 'https://storage.googleapis.com/scenic-bucket/vivit/kinetics_400/vivit_large_16x2_fe/checkpoint'
 
-mean = [127.5, 127.5, 127.5]  # pixels / 127.5 - 1: what the published weights take
-std = [127.5, 127.5, 127.5]
+# Model and clips.
+temporal_depth = 4  # blocks of the temporal encoder
 
+# Body of vivit_ssv2: the same in all configs of this group (tools/sync_configs.py).
+_base_ = 'mmaction::_base_/default_runtime.py'
+custom_imports = dict(imports=['vidtx_mm'], allow_failed_imports=False)
+
+# Gradients accumulate over as many batches as a step of clips_per_step needs.
+accumulative_counts = max(1, round(clips_per_step / (batch_size * gpus)))
+
+mean = [127.5, 127.5, 127.5]  # pixels / 127.5 - 1, the input of the published weights
+std = [127.5, 127.5, 127.5]
 model = dict(
     type='Recognizer3D',
     backbone=dict(
         type='vidtx_mm.ViViT',
-        arch=dict(embed_dims=1024, depth=24, num_heads=16),
+        arch='large',
         attention='factorized_encoder',
         temporal_depth=temporal_depth,
         tubelet_size=(2, 16, 16),
@@ -43,8 +49,8 @@ model = dict(
         drop_path_rate=0.3,
         drop_path_rescale=False,  # as published
         pool='cls',
-        # The temporal encoder of the Kinetics file has another depth, so this one starts afresh. To take it too, leave
-        # fresh out and set temporal_depth to that of the file (loading tells it).
+        # The temporal encoder of the Kinetics file has another depth, so this one keeps its random initialization. To
+        # load it too, leave out keep_init and set temporal_depth to that of the file, which the report names.
         init_cfg=dict(type='vidtx_mm.FromPretrained', checkpoint=checkpoint, keep_init='temporal_.+'),
     ),
     cls_head=dict(
@@ -66,9 +72,11 @@ model = dict(
     ),
 )
 
+sampling = dict(type='vidtx_mm.SampleClips', protocol='vivit', clip_len=32, frame_interval=1)
+packing = [dict(type='FormatShape', input_format='NCTHW'), dict(type='PackActionInputs')]
 train_pipeline = [
     dict(type='DecordInit'),
-    dict(type='vidtx_mm.SampleClips', protocol='vivit', clip_len=32, frame_interval=1),
+    sampling,
     dict(type='DecordDecode'),
     dict(type='Resize', scale=(-1, 288)),
     dict(type='vidtx_mm.ScaleJitter', scale_range=(0.9, 1.33)),
@@ -76,68 +84,48 @@ train_pipeline = [
     # A mirror image is another class where classes tell left from right.
     dict(type='Flip', flip_ratio=0.5, flip_label_map={86: 87, 87: 86, 93: 94, 94: 93, 166: 167, 167: 166}),
     dict(type='vidtx_mm.RandAugment', policy='pixelwise', magnitude=20, num_ops=2),
-    dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs'),
+    *packing,
 ]
 val_pipeline = [
     dict(type='DecordInit'),
-    dict(type='vidtx_mm.SampleClips', protocol='vivit', clip_len=32, frame_interval=1, test_mode=True),
+    dict(sampling, test_mode=True),
     dict(type='DecordDecode'),
     dict(type='Resize', scale=(-1, 288)),
     dict(type='vidtx_mm.UniformCrop', crop_size=256, num_crops=1),
-    dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs'),
+    *packing,
 ]
 test_pipeline = [  # 4 x 3 views
     dict(type='DecordInit'),
-    dict(type='vidtx_mm.SampleClips', protocol='vivit', clip_len=32, frame_interval=1, num_clips=4, test_mode=True),
+    dict(sampling, num_clips=4, test_mode=True),
     dict(type='DecordDecode'),
     dict(type='Resize', scale=(-1, 288)),
     dict(type='vidtx_mm.UniformCrop', crop_size=256, num_crops=3),
-    dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs'),
+    *packing,
 ]
 
+dataset = dict(type='vidtx_mm.VideoListDataset', num_classes=num_classes)
+loader = dict(batch_size=batch_size, num_workers=num_workers, persistent_workers=num_workers > 0)
 train_dataloader = dict(
-    batch_size=batch_size,
-    num_workers=num_workers,
-    persistent_workers=num_workers > 0,
+    loader,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
-        type='vidtx_mm.VideoListDataset',
+        dataset,
         ann_file=ann_file_train,
         data_prefix=dict(video=data_root),
-        num_classes=num_classes,
         pipeline=train_pipeline,
     ),
 )
 val_dataloader = dict(
-    batch_size=batch_size,
-    num_workers=num_workers,
-    persistent_workers=num_workers > 0,
+    loader,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='vidtx_mm.VideoListDataset',
-        ann_file=ann_file_val,
-        data_prefix=dict(video=data_root_val),
-        num_classes=num_classes,
-        pipeline=val_pipeline,
-        test_mode=True,
+        dataset, ann_file=ann_file_val, data_prefix=dict(video=data_root_val), pipeline=val_pipeline, test_mode=True
     ),
 )
 test_dataloader = dict(
+    val_dataloader,
     batch_size=1,  # 12 views; if they need too much memory: model.test_cfg.max_testing_views=2
-    num_workers=num_workers,
-    persistent_workers=num_workers > 0,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='vidtx_mm.VideoListDataset',
-        ann_file=ann_file_test,
-        data_prefix=dict(video=data_root_val),
-        num_classes=num_classes,
-        pipeline=test_pipeline,
-        test_mode=True,
-    ),
+    dataset=dict(val_dataloader['dataset'], ann_file=ann_file_test, pipeline=test_pipeline),
 )
 val_evaluator = dict(type='AccMetric')
 test_evaluator = val_evaluator
@@ -152,20 +140,23 @@ optim_wrapper = dict(
     paramwise_cfg=dict(),
     optimizer=dict(type='SGD', lr=lr, momentum=0.9, weight_decay=0.0),
     clip_grad=dict(max_norm=1.0),
+    accumulative_counts=accumulative_counts,
 )
+warmup = min(2.5, epochs / 2)  # epochs
 param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-4, by_epoch=True, begin=0, end=2.5, convert_to_iter_based=True),
+    dict(type='LinearLR', start_factor=1e-4, by_epoch=True, begin=0, end=warmup, convert_to_iter_based=True),
     dict(
         type='CosineAnnealingLR',
-        T_max=epochs - 2.5,
+        T_max=epochs - warmup,
         eta_min=0,
         by_epoch=True,
-        begin=2.5,
+        begin=warmup,
         end=epochs,
         convert_to_iter_based=True,
     ),
 ]
-auto_scale_lr = dict(enable=False, base_batch_size=64)  # --auto-scale-lr counts GPUs x batch_size, not accumulation
+# --auto-scale-lr compares GPUs x batch_size with this, and does not count accumulative_counts.
+auto_scale_lr = dict(enable=False, base_batch_size=clips_per_step // accumulative_counts)
 
 default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=3, save_best='auto'), logger=dict(interval=100))
 custom_hooks = [dict(type='vidtx_mm.WeightInflationHook')]

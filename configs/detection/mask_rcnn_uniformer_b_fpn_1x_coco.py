@@ -5,14 +5,12 @@ Recipe: github.com/Sense-X/UniFormer, object_detection/
 Published: box AP 47.4, mask AP 43.1 on val2017; 69.4M parameters, 399G multiply-adds at 800 x 1280
     (the README of that repository).
 Command: mim train mmdet mask_rcnn_uniformer_b_fpn_1x_coco.py --launcher pytorch --gpus 8 --amp
-    One GPU: mim train mmdet mask_rcnn_uniformer_b_fpn_1x_coco.py --amp --auto-scale-lr
+    On N GPUs: --gpus N, and gpus = N below. On one, without an edit:
+    mim train mmdet mask_rcnn_uniformer_b_fpn_1x_coco.py --amp --cfg-options optim_wrapper.accumulative_counts=8
     No GPU: leave out --amp.  Without the file of weights: --cfg-options model.backbone.init_cfg=None
 """
 
-_base_ = 'mmdet::_base_/default_runtime.py'
-custom_imports = dict(imports=['vidtx_mm'], allow_failed_imports=False)
-
-# What you will want to change.
+# Your data, machine and schedule.
 data_root = 'data/coco/'
 ann_file_train = 'annotations/instances_train2017.json'  # this and the next three below data_root
 ann_file_val = 'annotations/instances_val2017.json'
@@ -20,12 +18,31 @@ img_train = 'train2017/'
 img_val = 'val2017/'
 metainfo = None  # COCO's 80 classes; your own: dict(classes=('cat', 'dog')), as the annotation files name them
 num_classes = 80
-batch_size = 2  # of each GPU; a step takes 16 images in all
+batch_size = 2  # images of each GPU
+gpus = 8
+images_per_step = 16  # accumulated over several batches if need be
 num_workers = 2
-lr = 1e-4  # for 16 images a step
+lr = 1e-4  # for images_per_step
 epochs = 12
 steps = [8, 11]  # the epochs after which the rate falls to a tenth
 checkpoint = 'https://huggingface.co/Sense-X/uniformer_image/resolve/main/uniformer_base_in1k.pth'
+
+# Model.
+backbone = dict(
+    type='vidtx_mm.ImageUniFormer',
+    arch='base',
+    stage3='hybrid',  # windows, but the whole map in every fourth block; for training and for testing
+    window_size=14,
+)
+drop_path_rate = 0.3
+neck_channels = [64, 128, 320, 512]
+
+# Body of detection_mask_rcnn_1x: the same in all configs of this group (tools/sync_configs.py).
+_base_ = 'mmdet::_base_/default_runtime.py'
+custom_imports = dict(imports=['vidtx_mm'], allow_failed_imports=False)
+
+# Gradients accumulate over as many batches as a step of images_per_step needs.
+accumulative_counts = max(1, round(images_per_step / (batch_size * gpus)))
 
 model = dict(
     type='MaskRCNN',
@@ -38,15 +55,12 @@ model = dict(
         pad_size_divisor=32,
     ),
     backbone=dict(
-        type='vidtx_mm.ImageUniFormer',
-        arch='base',
-        stage3='hybrid',  # windows, but the whole map in every fourth block; for training and for testing
-        window_size=14,
-        drop_path_rate=0.3,
+        backbone,
+        drop_path_rate=drop_path_rate,
         norm_eval=False,  # as published; the authors later found that freezing the BatchNorms (True) does better
         init_cfg=dict(type='vidtx_mm.FromPretrained', checkpoint=checkpoint),
     ),
-    neck=dict(type='FPN', in_channels=[64, 128, 320, 512], out_channels=256, num_outs=5),
+    neck=dict(type='FPN', in_channels=neck_channels, out_channels=256, num_outs=5),
     rpn_head=dict(
         type='RPNHead',
         in_channels=256,
@@ -185,12 +199,14 @@ optim_wrapper = dict(
     type='OptimWrapper',  # --amp makes it mixed precision
     optimizer=dict(type='AdamW', lr=lr, betas=(0.9, 0.999), weight_decay=0.05),
     paramwise_cfg=dict(custom_keys=dict(norm=dict(decay_mult=0.0))),  # by name; other biases do decay, as published
+    accumulative_counts=accumulative_counts,
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=500),
     dict(type='MultiStepLR', by_epoch=True, begin=0, end=epochs, milestones=steps, gamma=0.1),
 ]
-auto_scale_lr = dict(enable=False, base_batch_size=16)
+# --auto-scale-lr compares GPUs x batch_size with this, and does not count accumulative_counts.
+auto_scale_lr = dict(enable=False, base_batch_size=images_per_step // accumulative_counts)
 
 default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=3, save_best='coco/bbox_mAP'))
 custom_hooks = [dict(type='vidtx_mm.WeightInflationHook')]

@@ -4,14 +4,12 @@ Recipe: github.com/Sense-X/UniFormer, pose_estimation/exp/top_down_256x192_globa
 Published: AP 74.0, AR 79.5 on val2017 with the usual detected boxes; 25.2M parameters, 4.7G multiply-adds
     (the README of that repository).
 Command: mim train mmpose td-hm_uniformer_s_256x192_coco.py --launcher pytorch --gpus 8 --amp
-    One GPU: mim train mmpose td-hm_uniformer_s_256x192_coco.py --amp --auto-scale-lr
+    On N GPUs: --gpus N, and gpus = N below. On one, without an edit:
+    mim train mmpose td-hm_uniformer_s_256x192_coco.py --amp --cfg-options optim_wrapper.accumulative_counts=8
     No GPU: leave out --amp.  Without the file of weights: --cfg-options model.backbone.init_cfg=None
 """
 
-_base_ = 'mmpose::_base_/default_runtime.py'
-custom_imports = dict(imports=['vidtx_mm'], allow_failed_imports=False)
-
-# What you will want to change.
+# Your data, machine and schedule.
 data_root = 'data/coco/'
 ann_file_train = 'annotations/person_keypoints_train2017.json'  # this and the next four below data_root
 ann_file_val = 'annotations/person_keypoints_val2017.json'
@@ -20,14 +18,27 @@ img_val = 'val2017/'
 bbox_file = 'person_detection_results/COCO_val2017_detections_AP_H_56_person.json'  # None: the annotated boxes
 metainfo = None  # COCO's 17 keypoints; your own: dict(from_file='my_keypoints.py')
 num_keypoints = 17
-batch_size = 128  # of each GPU; a step takes 1024 persons in all
+batch_size = 128  # persons of each GPU
+gpus = 8
+persons_per_step = 1024  # accumulated over several batches if need be
 num_workers = 8
-lr = 2e-3  # for 1024 persons a step
+lr = 2e-3  # for persons_per_step
 epochs = 210
 steps = [170, 200]  # the epochs after which the rate falls to a tenth
 checkpoint = 'https://huggingface.co/Sense-X/uniformer_image/resolve/main/uniformer_small_in1k.pth'
 
+# Model.
+arch = 'small'
+drop_path_rate = 0.2
 codec = dict(type='MSRAHeatmap', input_size=(192, 256), heatmap_size=(48, 64), sigma=2)
+
+# Body of pose_heatmap: the same in all configs of this group (tools/sync_configs.py).
+_base_ = 'mmpose::_base_/default_runtime.py'
+custom_imports = dict(imports=['vidtx_mm'], allow_failed_imports=False)
+
+# Gradients accumulate over as many batches as a step of persons_per_step needs.
+accumulative_counts = max(1, round(persons_per_step / (batch_size * gpus)))
+
 dataset_type = 'CocoDataset'  # mmpose's inferencers look for this name and the next
 data_mode = 'topdown'
 
@@ -41,9 +52,9 @@ model = dict(
     ),
     backbone=dict(
         type='vidtx_mm.ImageUniFormer',
-        arch='small',
+        arch=arch,
         stage3='global',
-        drop_path_rate=0.2,
+        drop_path_rate=drop_path_rate,
         out_indices=(0, 1, 2, 3),  # as the published files; the head takes the last map alone
         norm_eval=False,  # as published; the authors later found that freezing the BatchNorms (True) does better
         init_cfg=dict(type='vidtx_mm.FromPretrained', checkpoint=checkpoint),
@@ -122,12 +133,14 @@ test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
     type='OptimWrapper',  # --amp makes it mixed precision
     optimizer=dict(type='AdamW', lr=lr, betas=(0.9, 0.999), weight_decay=0.01),
+    accumulative_counts=accumulative_counts,
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=500),
     dict(type='MultiStepLR', by_epoch=True, begin=0, end=epochs, milestones=steps, gamma=0.1),
 ]
-auto_scale_lr = dict(enable=False, base_batch_size=1024)
+# --auto-scale-lr compares GPUs x batch_size with this, and does not count accumulative_counts.
+auto_scale_lr = dict(enable=False, base_batch_size=persons_per_step // accumulative_counts)
 
 default_hooks = dict(checkpoint=dict(interval=10, max_keep_ckpts=3, save_best='coco/AP', rule='greater'))
 custom_hooks = [dict(type='SyncBuffersHook'), dict(type='vidtx_mm.WeightInflationHook')]

@@ -1,14 +1,13 @@
-"""What the names of the recognition configs say, per family; the one place to extend when a family or a config comes.
+"""What the names of the recognition configs say and the figures published for them, per family.
 
-A name is ``<family>_<word>_..._<data>.py``. Each word stands for facts that the config must hold, and for further keys
-that it may change. Two configs of a family may differ only in what the words say that one of the names lacks.
+A name is ``<family>_<word>_..._<data>.py``; each word stands for values that the config must have. A new family is a
+row of FAMILIES, a new word or config a row of its family.
 """
 
 import re
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,8 @@ KNOBS = (
     'ann_file_test',
     'num_classes',
     'batch_size',
+    'gpus',
+    'clips_per_step',
     'num_workers',
     'lr',
     'epochs',
@@ -32,17 +33,7 @@ KNOBS = (
 )
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 ABSENT = object()
-
-
-@dataclass(frozen=True)
-class Word:
-    """``facts``: dotted key to value, or to a predicate of the value. ``touches``: patterns of keys it may change."""
-
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    touches: tuple[str, ...] = ()
-
-    def may_change(self, key: str) -> bool:
-        return any(fnmatchcase(key, pattern) for pattern in (*self.facts, *self.touches))
+Facts = Mapping[str, Any]  # dotted key to value, or to a predicate of the value
 
 
 @dataclass(frozen=True)
@@ -59,7 +50,7 @@ class Family:
     """``reduction`` makes its configs small enough to train in a test, where two steps must move every parameter."""
 
     backbone: str
-    words: Mapping[str, Word]
+    words: Mapping[str, Facts]
     published: Mapping[str, Published]
     reduction: Mapping[str, Any]
 
@@ -68,50 +59,49 @@ def contains(text: str) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, str) and re.search(text, value) is not None
 
 
-DATA_TOUCHES = ('data_root*', 'ann_file_*', '*.ann_file', '*.data_prefix.video', '*num_classes', 'checkpoint')
-
-
-def data(folder: str, classes: int, *touches: str) -> Word:
+def data(folder: str, classes: int) -> Facts:
     lists = {f'{loader}.dataset.ann_file': contains(f'^data/{folder}/') for loader in DATALOADERS}
-    return Word({'num_classes': classes, 'model.cls_head.num_classes': classes, **lists}, (*DATA_TOUCHES, *touches))
+    return {'num_classes': classes, 'model.cls_head.num_classes': classes, **lists}
 
 
-# A data set with another protocol also changes the pipelines and the schedule.
-PROTOCOL = ('*pipeline', '*.pipeline', 'epochs', '*.max_epochs', 'param_scheduler', 'lr', '*.lr')
-DATA = {
+DATA: dict[str, Facts] = {
     'k400': data('kinetics400', 400),
     'k600': data('kinetics600', 600),
-    'ssv2': data('sthv2', 174, *PROTOCOL, 'model.cls_head.label_smooth_eps'),
+    'ssv1': data('sthv1', 174),
+    'ssv2': data('sthv2', 174),
+    'howto100m': data('howto100m', 1059),
+    'epic': {'num_classes': 397, 'class_splits': [300, 97], 'model.cls_head.class_splits': [300, 97]},
 }
 
-SWIN_FIT = ('checkpoint', '*.checkpoint', '*.weight_decay', '*.drop_path_rate')
+
+def size(arch: str, channels: int, **backbone: Any) -> Facts:
+    values = {f'model.backbone.{key}': value for key, value in dict(arch=arch, **backbone).items()}
+    return {**values, 'model.cls_head.in_channels': channels}
 
 
-def swin_size(embed_dims: int, depths: list[int], num_heads: list[int], *touches: str) -> Word:
-    arch = dict(embed_dims=embed_dims, depths=depths, num_heads=num_heads)
-    head = {'model.cls_head.in_channels': 8 * embed_dims}
-    return Word({**{f'model.backbone.arch.{key}': value for key, value in arch.items()}, **head}, (*SWIN_FIT, *touches))
+def clips(frames: int, rate: int | None = None) -> Facts:
+    """Clips of so many frames, ``rate`` apart; the sampling stands first but one in every pipeline."""
+
+    def sampled(pipeline: list[dict[str, Any]]) -> bool:
+        return (pipeline[1]['clip_len'], pipeline[1].get('frame_interval')) == (frames, rate)
+
+    return {f'{loader}.dataset.pipeline': sampled for loader in DATALOADERS}
 
 
-LARGE = swin_size(192, [2, 2, 18, 2], [6, 12, 24, 48], 'lr', '*.lr')
 TINY_FILE = 'swin_tiny_patch4_window7_224.pth'
 SWIN = Family(
     backbone='vidtx_mm.VideoSwin',
     words={
-        't': swin_size(96, [2, 2, 6, 2], [3, 6, 12, 24]),
-        's': swin_size(96, [2, 2, 18, 2], [3, 6, 12, 24]),
-        'b': swin_size(128, [2, 2, 18, 2], [4, 8, 16, 32]),
-        'l': LARGE,
-        'l384': Word(
-            {**LARGE.facts, 'model.backbone.window_size': (8, 12, 12)}, (*LARGE.touches, '*pipeline', '*.pipeline')
-        ),
-        'in22k': Word({'checkpoint': contains('22k')}, (*SWIN_FIT, 'lr', '*.lr')),
-        'split': Word({'model.backbone.attention': 'split'}),
-        'factorized': Word({'model.backbone.attention': 'factorized'}),
-        'noshift': Word({'model.backbone.shift': 'none'}),
-        'ssv2': Word(
-            {'model.backbone.window_size': (16, 7, 7)}, (*DATA['ssv2'].touches, *SWIN_FIT, 'model.backbone.init_cfg.*')
-        ),
+        't': size('tiny', 768),
+        's': size('small', 768),
+        'b': size('base', 1024),
+        'l': size('large', 1536),
+        'l384': size('large', 1536, window_size=(8, 12, 12)),
+        'in22k': {'checkpoint': contains('22k')},
+        'split': {'model.backbone.attention': 'split'},
+        'factorized': {'model.backbone.attention': 'factorized'},
+        'noshift': {'model.backbone.shift': 'none'},
+        'ssv2': {'model.backbone.window_size': (16, 7, 7)},
     },
     published={
         'swin3d_t_k400': Published(28_158_070, 87.9, TINY_FILE),
@@ -127,50 +117,25 @@ SWIN = Family(
         'swin3d_l384_in22k_k400': Published(199_999_516, 2107, 'swin_large_patch4_window12_384_22k.pth'),
     },
     reduction={
-        'model.backbone.arch': dict(embed_dims=8, depths=[2, 1, 1, 1], num_heads=[1, 1, 2, 2]),
+        'model.backbone.arch': dict(_delete_=True, embed_dims=8, depths=[2, 1, 1, 1], num_heads=[1, 1, 2, 2]),
         'model.cls_head.in_channels': 64,
         'model.backbone.drop_path_rate': 0.0,
     },
 )
 
-UNIFORMER_FIT = ('checkpoint', '*.checkpoint', '*.drop_path_rate', 'lr', '*.lr', 'batch_size', '*.batch_size')
-UNIFORMER_STEP = (*UNIFORMER_FIT, 'auto_scale_lr.base_batch_size', 'param_scheduler')
-
-
-def uniformer_size(depths: list[int], embed_dims: list[int], head_dim: int, mlp_ratio: int, *touches: str) -> Word:
-    arch = dict(depths=depths, embed_dims=embed_dims, head_dim=head_dim, mlp_ratio=mlp_ratio)
-    head = {'model.cls_head.in_channels': embed_dims[-1]}
-    facts = {**{f'model.backbone.arch.{key}': value for key, value in arch.items()}, **head}
-    return Word(facts, (*UNIFORMER_STEP, *touches))
-
-
-def uniformer_clips(frames: int, rate: int | None = None) -> Word:
-    """Clips of so many frames, ``rate`` apart; the sampling stands first but one in every pipeline."""
-
-    def sampled(pipeline: list[dict[str, Any]]) -> bool:
-        return (pipeline[1]['clip_len'], pipeline[1].get('frame_interval')) == (frames, rate)
-
-    facts = {f'{loader}.dataset.pipeline': sampled for loader in DATALOADERS}
-    return Word(facts, (*UNIFORMER_STEP, '*pipeline', 'epochs', '*.max_epochs'))
-
-
 UNIFORMER_S_K400 = 'uniformer-small_imagenet1k-pre_16x4x1_kinetics400-rgb_20221219-c630a037.pth'
 UNIFORMER_B_K400 = 'uniformer-base_imagenet1k-pre_16x4x1_kinetics400-rgb_20221219-157c2e66.pth'
-UNIFORMER_SS = (*PROTOCOL, *UNIFORMER_STEP, 'model.backbone.init_cfg.*', 'model.data_preprocessor.*', 'test_pipeline')
-UNIFORMER_DIMS = [64, 128, 320, 512]
 UNIFORMER = Family(
     backbone='vidtx_mm.VideoUniFormer',
     words={
-        's': uniformer_size([3, 4, 8, 3], UNIFORMER_DIMS, 64, 4),
-        'b': uniformer_size([5, 8, 20, 7], UNIFORMER_DIMS, 64, 4),
-        '8x8': uniformer_clips(8, 8),
-        '16x8': uniformer_clips(16, 8),
-        '32x4': uniformer_clips(32, 4),
-        '32': uniformer_clips(32),
-        'k400': Word({}, ('model.data_preprocessor.*',)),
-        'k600': Word({}, (*UNIFORMER_STEP, 'model.data_preprocessor.*')),
-        'ssv1': Word({'model.data_preprocessor.to_rgb': True}, UNIFORMER_SS),
-        'ssv2': Word({'model.data_preprocessor.to_rgb': True}, UNIFORMER_SS),
+        's': size('small', 512),
+        'b': size('base', 512),
+        '8x8': clips(8, 8),
+        '16x8': clips(16, 8),
+        '32x4': clips(32, 4),
+        '32': clips(32),
+        'ssv1': {'model.data_preprocessor.to_rgb': True},
+        'ssv2': {'model.data_preprocessor.to_rgb': True},
     },
     published={
         **{
@@ -208,51 +173,35 @@ UNIFORMER = Family(
         },
     },
     reduction={
-        'model.backbone.arch': dict(depths=[1, 1, 1, 1], embed_dims=[8, 8, 16, 16], head_dim=8, mlp_ratio=2),
+        'model.backbone.arch': dict(
+            _delete_=True, depths=[1, 1, 1, 1], embed_dims=[8, 8, 16, 16], head_dim=8, mlp_ratio=2
+        ),
         'model.cls_head.in_channels': 16,
         'model.backbone.drop_path_rate': 0.0,
     },
 )
 
-# The light models have a class of their own, two classifiers, and other sizes of clips in one name.
+# The light models have a class of their own and two classifiers.
 UNIFORMER_LIGHT = Family(
     backbone='vidtx_mm.VideoUniFormerLight',
-    words={
-        'xxs': uniformer_size([2, 5, 8, 2], [56, 112, 224, 448], 28, 3, '*pipeline', '*.weight_decay'),
-        'xs': uniformer_size([3, 5, 9, 3], [64, 128, 256, 512], 32, 3, '*pipeline', '*.weight_decay'),
-    },
+    words={'xxs': size('xxs', 448), 'xs': size('xs', 512)},
     published={
         'uniformer_xxs_k400': Published(9_833_896, 6.9, 'uniformer_xxs_160_in1k.pth'),
         'uniformer_xs_k400': Published(16_099_552, None, 'uniformer_xs_192_in1k.pth'),  # 34.2 published, 33.8 counted
     },
     reduction={
         **UNIFORMER.reduction,
-        'model.backbone.arch': dict(depths=[1, 1, 2, 1], embed_dims=[8, 8, 16, 16], head_dim=8, mlp_ratio=2),
+        'model.backbone.arch': dict(
+            _delete_=True, depths=[1, 1, 2, 1], embed_dims=[8, 8, 16, 16], head_dim=8, mlp_ratio=2
+        ),
     },
 )
 
 TIMESFORMER_VIT = 'jx_vit_base_p16_224-80ecf9dd.pth'
-TIMESFORMER_CLIP = ('*pipeline', '*.pipeline', 'test_dataloader.batch_size')
-TIMESFORMER_STEP = ('batch_size', '*.batch_size', 'optim_wrapper.accumulative_counts')
 
 
-def timesformer_clips(frames: int, size: int = 224, rate: int | None = None) -> Word:
-    """Clips of so many frames, ``rate`` apart, of so many pixels; the sampling stands second in every pipeline."""
-
-    def sampled(pipeline: list[dict[str, Any]]) -> bool:
-        return pipeline[1]['clip_len'] == frames and pipeline[1].get('frame_interval') in (rate, None)
-
-    facts: dict[str, Any] = {f'{loader}.dataset.pipeline': sampled for loader in DATALOADERS}
-    facts |= {'model.backbone.num_frames': frames, 'model.backbone.img_size': size}
-    return Word(facts, (*TIMESFORMER_CLIP, *TIMESFORMER_STEP))
-
-
-def timesformer_long(frames: int) -> Word:
-    return Word({'model.backbone.num_frames': frames}, (*TIMESFORMER_CLIP, *TIMESFORMER_STEP))
-
-
-def timesformer_scheme(attention: str) -> Word:
-    return Word({'model.backbone.attention': attention})
+def scheme(attention: str) -> Facts:
+    return {'model.backbone.attention': attention}
 
 
 # The last block computes the class token alone, so multiply-adds are 5 % below the published ones; those of the whole
@@ -260,16 +209,13 @@ def timesformer_scheme(attention: str) -> Word:
 TIMESFORMER = Family(
     backbone='vidtx_mm.VideoTimeSformer',
     words={
-        'base': Word({'model.backbone.attention': 'divided', 'model.backbone.num_frames': 8}),
-        'hr': timesformer_clips(16, 448, rate=16),
-        'l': Word(
-            {'model.backbone.num_frames': lambda frames: frames in (64, 96)}, (*TIMESFORMER_CLIP, *TIMESFORMER_STEP)
-        ),
-        **{word: timesformer_scheme(word) for word in ('space', 'joint', 'axial')},
-        'lg': timesformer_scheme('local_global'),
-        **{str(frames): timesformer_long(frames) for frames in (8, 32, 64, 96)},
-        'ssv2': Word({'model.data_preprocessor.to_rgb': True}, (*DATA['ssv2'].touches, 'model.backbone.num_frames')),
-        'howto100m': data('howto100m', 1059, *TIMESFORMER_CLIP, '*.checkpoint', 'frame_interval'),
+        'base': {**scheme('divided'), 'model.backbone.num_frames': 8},
+        'hr': {'model.backbone.num_frames': 16, 'model.backbone.img_size': 448},
+        'l': {'model.backbone.num_frames': lambda frames: frames in (64, 96)},
+        **{word: scheme(word) for word in ('space', 'joint', 'axial')},
+        'lg': scheme('local_global'),
+        **{str(frames): {'model.backbone.num_frames': frames} for frames in (8, 32, 64, 96)},
+        'ssv2': {'model.data_preprocessor.to_rgb': True},
     },
     published={
         'timesformer_base_k400': Published(121_566_352, None, TIMESFORMER_VIT),
@@ -291,7 +237,7 @@ TIMESFORMER = Family(
         },
     },
     reduction={
-        'model.backbone.arch': dict(embed_dims=8, depth=1, num_heads=2),
+        'model.backbone.arch': dict(_delete_=True, embed_dims=8, depth=1, num_heads=2),
         'model.cls_head.in_channels': 8,
         'model.backbone.drop_path_rate': 0.0,
         'optim_wrapper.accumulative_counts': 1,  # else one step, which finds the attention over time behind a zero
@@ -299,29 +245,10 @@ TIMESFORMER = Family(
 )
 
 VIVIT_B, VIVIT_L, VIVIT_K400 = 'ViT-B_16.npz', 'ViT-L_16.npz', 'checkpoint'
-VIVIT_STEP = ('lr', '*.lr', 'temporal_depth', '*.temporal_depth')
-# Fine-tuning from Kinetics has another regularization, protocol and start.
-VIVIT_TUNED = (
-    *PROTOCOL,
-    *VIVIT_STEP,
-    '*.drop_path_rate',
-    '*.drop_path_rescale',
-    '*.blending.*',
-    '*.init_cfg.*',
-    '*.label_smooth_eps',
-)
 
 
-def vivit_size(embed_dims: int, depth: int, num_heads: int) -> Word:
-    arch = dict(embed_dims=embed_dims, depth=depth, num_heads=num_heads)
-    facts = {f'model.backbone.arch.{key}': value for key, value in arch.items()}
-    touches = ('checkpoint', '*.checkpoint', 'batch_size', '*.batch_size', *VIVIT_STEP)
-    return Word({**facts, 'model.cls_head.in_channels': embed_dims}, touches)
-
-
-def vivit_model(attention: str, pool: str, *touches: str, **facts: Any) -> Word:
-    facts = {f'model.backbone.{key}': value for key, value in dict(attention=attention, pool=pool, **facts).items()}
-    return Word(facts, (*VIVIT_STEP, *touches))
+def model(attention: str, pool: str, **backbone: Any) -> Facts:
+    return {f'model.backbone.{key}': value for key, value in dict(attention=attention, pool=pool, **backbone).items()}
 
 
 # The last block computes the class token alone, so multiply-adds are below the published ones; those of the whole are
@@ -329,21 +256,15 @@ def vivit_model(attention: str, pool: str, *touches: str, **facts: Any) -> Word:
 VIVIT = Family(
     backbone='vidtx_mm.ViViT',
     words={
-        'b': vivit_size(768, 12, 12),
-        'l': vivit_size(1024, 24, 16),
-        'fe': vivit_model('factorized_encoder', 'cls', temporal_depth=lambda depth: depth > 0),
-        'avg': vivit_model('factorized_encoder', 'cls', temporal_depth=0),
-        'fsa': vivit_model('factorized_self_attention', 'avg', order='space_first'),
-        'fdp': vivit_model('factorized_dot_product', 'avg'),
-        '16x4': Word({'model.backbone.tubelet_size': (4, 16, 16)}),
-        '16x8': Word({'model.backbone.tubelet_size': (8, 16, 16)}),
-        'k400': Word({}, VIVIT_TUNED),
-        'k600': Word({}, VIVIT_TUNED),
-        'ssv2': Word({'model.backbone.img_size': 256, 'model.backbone.drop_path_rate': 0.3}, VIVIT_TUNED),
-        'epic': Word(
-            {'class_splits': [300, 97], 'model.cls_head.class_splits': [300, 97], 'num_classes': 397},
-            (*DATA_TOUCHES, *VIVIT_TUNED, '*.class_splits', 'model.cls_head.type', '*_evaluator.*', '*.checkpoint.*'),
-        ),
+        'b': size('base', 768),
+        'l': size('large', 1024),
+        'fe': model('factorized_encoder', 'cls', temporal_depth=lambda depth: depth > 0),
+        'avg': model('factorized_encoder', 'cls', temporal_depth=0),
+        'fsa': model('factorized_self_attention', 'avg', order='space_first'),
+        'fdp': model('factorized_dot_product', 'avg'),
+        '16x4': {'model.backbone.tubelet_size': (4, 16, 16)},
+        '16x8': {'model.backbone.tubelet_size': (8, 16, 16)},
+        'ssv2': {'model.backbone.img_size': 256, 'model.backbone.drop_path_rate': 0.3},
     },
     published={
         'vivit_b_k400': Published(88_954_000, None, VIVIT_B),
@@ -360,7 +281,7 @@ VIVIT = Family(
         'vivit_l_fe_epic': Published(354_903_440 - 3 * 1025, None, VIVIT_K400),
     },
     reduction={
-        'model.backbone.arch': dict(embed_dims=8, depth=2, num_heads=2),
+        'model.backbone.arch': dict(_delete_=True, embed_dims=8, depth=2, num_heads=2),
         'model.cls_head.in_channels': 8,
         # The recipe begins with a zero classifier, a rate of nearly zero and, in model 3, no effect of the attention
         # over time: not all would move in two steps.
@@ -387,23 +308,18 @@ def family(name: str) -> Family:
     return FAMILIES.get(f'{first}_{second}') or FAMILIES[first]
 
 
-def words(name: str) -> list[Word]:
-    """What the words of a name stand for. A data set's general facts and the family's own add up."""
-    return [meaning for word in name.split('_')[1:] for meaning in _meanings(name, word)]
-
-
-def differing_words(name: str, other: str) -> list[Word]:
-    """What the words stand for that only one of two names has."""
-    mine, theirs = set(name.split('_')), set(other.split('_'))
-    only = [(name, word) for word in mine - theirs] + [(other, word) for word in theirs - mine]
-    return [meaning for owner, word in only for meaning in _meanings(owner, word)]
-
-
-def _meanings(name: str, word: str) -> list[Word]:
+def facts(name: str) -> dict[str, Any]:
+    """What the words of a name stand for, in the family and as a data set."""
+    found: dict[str, Any] = {}
     tables = [family(name).words, DATA]
-    meanings = [table[word] for table in tables if word in table]
-    assert meanings, f'{name}: the word {word!r} is not declared; known are {sorted(set().union(*tables))}'
-    return meanings
+    for word in name.split('_')[1:]:
+        meanings = [table[word] for table in tables if word in table]
+        assert meanings, (
+            f'{name}: add the word {word!r} to config_families.py, which has {sorted(set().union(*tables))}'
+        )
+        for meaning in meanings:
+            found |= meaning
+    return found
 
 
 def load(path: Path) -> Config:

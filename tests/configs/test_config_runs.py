@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def two_labels(annotation: Path, folder: Path) -> Path:
 
 def reduce(cfg: Config, reduction: Mapping[str, Any], clips: Any, work_dir: Path) -> None:
     """Point a config at the clips and make model, clips and schedule small; nothing else of it changes."""
-    cfg.merge_from_dict(dict(reduction))
+    cfg.merge_from_dict(deepcopy(dict(reduction)))  # which it changes
     cfg.model.backbone.init_cfg = None
     head, blending = cfg.model.cls_head, cfg.model.data_preprocessor.get('blending')
     classes, annotation = dict(num_classes=CLASSES), clips.train

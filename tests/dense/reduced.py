@@ -83,15 +83,18 @@ def knobs(root: Path, kind: str) -> dict[str, Any]:
         img_train='train/',
         img_val='val/',
         batch_size=4,
+        gpus=1,
         num_workers=0,
         lr=2e-3,
         epochs=5,
         steps=[4],
     )
     if kind == 'instances':
-        return common | dict(metainfo=dict(classes=('person', 'ball')), num_classes=2)
+        return common | dict(images_per_step=4, metainfo=dict(classes=('person', 'ball')), num_classes=2)
     return common | dict(
-        bbox_file=None, codec=dict(type='MSRAHeatmap', input_size=(64, 96), heatmap_size=(16, 24), sigma=1)
+        persons_per_step=4,
+        bbox_file=None,
+        codec=dict(type='MSRAHeatmap', input_size=(64, 96), heatmap_size=(16, 24), sigma=1),
     )
 
 

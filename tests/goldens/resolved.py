@@ -3,7 +3,9 @@
 ``.venv-dense/bin/python tests/goldens/resolved.py`` writes the goldens anew; the diff is what a change of configs does.
 """
 
+import ast
 import json
+import runpy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from mmengine.config import Config
 
 ROOT = Path(__file__).parents[2]
 CONFIG_DIR = ROOT / 'configs'
+SYNC = runpy.run_path(str(ROOT / 'tools' / 'sync_configs.py'))
 GOLDENS = Path(__file__).parent / 'configs'
 # What Runner.from_cfg and the training scripts read. All else in a config is a variable that these are made of.
 READ = (
@@ -22,15 +25,9 @@ READ = (
 
 
 def group(path: Path) -> str:
-    """The configs of a group differ in values, not in what they consist of."""
-    words = path.stem.split('_')
-    if path.parent == CONFIG_DIR:
-        light = '_light' if words[1] in ('xs', 'xxs') else ''
-        data = dict(k400='kinetics', k600='kinetics').get(words[-1], words[-1])
-        data = 'something' if words[0] == 'uniformer' and 'ssv' in data else data
-        return f'{words[0]}{light}_{data}'
-    kind = dict(demo=path.stem, pose='heatmap').get(path.parent.name)
-    return f'{path.parent.name}_{kind or path.stem.split("_uniformer")[0] + ("_1x" if "1x" in words else "_3x")}'
+    """The group that the marker line names; a config without one is a group of its own."""
+    marker = SYNC['MARKER'].search(path.read_text(encoding='utf-8'))
+    return marker[1] if marker else f'{path.parent.name}_{path.stem}'
 
 
 def leaves(value: Any, key: str = '') -> dict[str, Any]:
@@ -48,6 +45,42 @@ def leaves(value: Any, key: str = '') -> dict[str, Any]:
 def resolved(path: Path) -> dict[str, Any]:
     cfg = Config.fromfile(path).to_dict()
     return leaves({key: cfg[key] for key in READ if key in cfg})
+
+
+def variables(path: Path) -> dict[str, Any]:
+    """The variables above the marker line."""
+    values: dict[str, Any] = {}
+    exec(SYNC['split'](path)[1], values)  # noqa: S102  our own file
+    return {name: value for name, value in values.items() if not name.startswith('__')}
+
+
+def unused(path: Path) -> list[str]:
+    """The variables above the marker line that change nothing of what the Runner reads."""
+    _, head, body = SYNC['split'](path)
+    found = []
+    for name, value in variables(path).items():
+        tree = ast.parse(head)
+        (assignment,) = (n for n in tree.body if isinstance(n, ast.Assign) and n.targets[0].id == name)  # type: ignore[attr-defined]
+        assignment.value = ast.parse(repr(_other(value)), mode='eval').body
+        if _evaluated(ast.unparse(tree) + '\n' + body) == _evaluated(head + body):
+            found.append(name)
+    return found
+
+
+def _evaluated(text: str) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    exec(text, values)  # noqa: S102
+    return {key: values[key] for key in READ if key in values}
+
+
+def _other(value: Any) -> Any:
+    if isinstance(value, dict):
+        return dict(value, other=True)
+    if isinstance(value, list | tuple):
+        return value[::-1]
+    if isinstance(value, int):
+        return value // 2 or 2
+    return value / 2 or 0.5 if isinstance(value, float) else 'other'
 
 
 def golden(name: str) -> dict[str, dict[str, Any]]:
