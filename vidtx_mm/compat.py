@@ -17,7 +17,7 @@ from functools import partial
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-from vidtx_mm.repairs import mmaction2, mmcv, mmengine, mmpose
+from vidtx_mm.repairs import mmaction2, mmcv, mmengine, mmpose, mmseg
 
 ENV_VAR = 'VIDTX_MM_NO_REPAIR'
 logger = logging.getLogger('vidtx_mm')
@@ -166,13 +166,24 @@ REPAIRS = (
     Repair(
         name='mmcv_ops',
         package='mmcv-lite, mmcv',
-        versions='mmcv-lite, or mmcv built without operators, with mmdet or mmpose',
-        symptom="import mmdet.models and import mmpose.models fail: No module named 'mmcv._ext'",
+        versions='mmcv-lite, or mmcv built without operators, with mmdet, mmpose or mmsegmentation',
+        symptom="import mmdet.models, mmpose.models and mmseg.models fail: No module named 'mmcv._ext'",
         issue='not a bug',
         modules=('mmcv.ops',),
         detect=mmcv.lacks_operators,
         repair=None,
         remedy=mmcv.OPERATORS,
+    ),
+    Repair(
+        name='ftfy',
+        package='mmsegmentation',
+        versions='1.2.2',
+        symptom='import mmseg.models fails: the wheel does not require ftfy and regex',
+        issue='open-mmlab/mmsegmentation#3704',
+        modules=('mmseg.utils.tokenizer',),
+        detect=mmseg.lacks_text_packages,
+        repair=None,
+        remedy='pip install ftfy regex',
     ),
 )
 

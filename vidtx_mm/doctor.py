@@ -21,9 +21,9 @@ from vidtx_mm.repairs.environment import installed
 from vidtx_mm.repairs.mmcv import OPERATORS
 
 SHOWN = (
-    'vidtx_mm torch torchvision mmengine mmcv mmcv-lite mmaction2 mmdet mmpose openmim setuptools numpy opencv-python '
-    'opencv-contrib-python opencv-python-headless decord eva-decord av einops importlib_metadata safetensors msgpack '
-    'transformers timm json-tricks munkres six xtcocotools pandas moviepy'
+    'vidtx_mm torch torchvision mmengine mmcv mmcv-lite mmaction2 mmdet mmpose mmsegmentation openmim setuptools numpy '
+    'opencv-python opencv-contrib-python opencv-python-headless decord eva-decord av einops '
+    'importlib_metadata safetensors msgpack transformers timm json-tricks munkres six xtcocotools pandas moviepy ftfy'
 ).split()
 
 
@@ -96,6 +96,17 @@ CAPABILITIES = (
         ),
         probes.pose,
         'pip install "numpy<2" "opencv-python<4.12" "opencv-contrib-python<4.12" "pandas<3.1"',
+    ),
+    Capability(
+        'segmentation',
+        (
+            *DENSE,
+            require('mmsegmentation', '1.2.2', '2'),
+            require('ftfy', '6', '7'),  # mmsegmentation imports these two and does not require them
+            require('regex', '2022', '2100'),
+        ),
+        probes.segmentation,
+        OPERATORS,
     ),
 )
 

@@ -123,3 +123,10 @@ def pose() -> str:
     for part in ('models', 'datasets', 'visualization'):
         import_module(f'mmpose.{part}')
     return f'mmpose {import_module("mmpose").__version__} imports; the operators of mmcv work'
+
+
+def segmentation() -> str:
+    _operators()
+    for part in ('models', 'datasets'):
+        import_module(f'mmseg.{part}')
+    return f'mmseg {import_module("mmseg").__version__} imports; the operators of mmcv work'

@@ -102,9 +102,23 @@ def test_made_once_and_the_same_again(root: Path, tmp_path: Path) -> None:
     assert not make_figures(root, SPEC)
     make_figures(tmp_path, SPEC)
     files = sorted(path.relative_to(root) for path in root.rglob('*') if path.is_file())
-    assert len(files) == SPEC.train + SPEC.val + 5
+    assert len(files) == 3 * (SPEC.train + SPEC.val) + 5
     assert all((root / file).read_bytes() == (tmp_path / file).read_bytes() for file in files)
     assert make_figures(tmp_path, FiguresSpec(train=1, val=1, size=96, seed=1))
+
+
+def test_label_maps_hold_the_masks(root: Path) -> None:
+    """1 where no object is seen, 2 for people, 3 for balls; the images are those of the other formats."""
+    for index in range(SPEC.train):
+        scene = make_scene(SPEC.size, np.random.default_rng([SPEC.seed, 0, index]))
+        labels = cv2.imread(str(root / f'ade/annotations/training/{index:05d}.png'), cv2.IMREAD_UNCHANGED)
+        for name, label in (('person', 2), ('ball', 3)):
+            seen = np.zeros(labels.shape, bool)
+            for thing in scene.objects:
+                seen |= thing.mask.astype(bool) & (thing.name == name)
+            assert np.array_equal(labels == label, seen)
+        image = cv2.imread(str(root / f'ade/images/training/{index:05d}.jpg')).astype(int)
+        assert abs(image - scene.image).mean() < 12
 
 
 @pytest.mark.parametrize('wrong, message', [(dict(size=32), '64 pixels or more'), (dict(val=0), 'at least one image')])

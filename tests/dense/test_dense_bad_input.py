@@ -89,6 +89,17 @@ def test_mmcv_without_operators(run_python: RunPython, site: Path, figures: Path
     assert ' '.join(OPERATORS.split()) in doctor(run_python, tmp_path, env)
 
 
+def test_mmseg_without_operators_or_ftfy(run_python: RunPython, site: Path, tmp_path: Path) -> None:
+    """The import ends in the command, and so does doctor."""
+    env = site_with(site, leave_out=('ftfy', 'mmsegmentation-'))
+    distribution(site, 'mmsegmentation', '0.30.0')
+    done = run_python(['-S', '-c', 'import vidtx_mm, mmseg.utils'], tmp_path, env)
+    assert "No module named 'ftfy'. Remedy: pip install ftfy regex" in done.stdout, done.stdout[-2000:]
+    said = doctor(run_python, tmp_path, env)
+    assert 'mmsegmentation 0.30.0 is too old: 1.2.2 or newer is needed pip install "mmsegmentation>=1.2.2,<2"' in said
+    assert 'ftfy is not installed pip install "ftfy>=6,<7"' in said
+
+
 def test_small_images_in_a_run(run_python: RunPython, figures: Path, tmp_path: Path) -> None:
     """A crop of 31 pixels for a pose model, which does not pad images."""
     code = """

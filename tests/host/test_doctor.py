@@ -29,6 +29,9 @@ GOOD = {
     'munkres': '1.1.4',
     'six': '1.17.0',
     'xtcocotools': '1.14.3',
+    'mmsegmentation': '1.2.2',
+    'ftfy': '6.3.1',
+    'regex': '2026.11.15',
 }
 
 
@@ -105,6 +108,9 @@ def test_complete_installation_has_no_problems() -> None:
         ('detection', {'mmdet': None}, 'mmdet is not installed'),
         ('detection', {'mmdet': '2.28.2'}, 'mmdet 2.28.2 is too old: 3.3 or newer is needed'),
         ('pose', {'mmpose': '0.29.0'}, 'mmpose 0.29.0 is too old: 1.3.2 or newer is needed'),
+        ('segmentation', {'mmsegmentation': None}, 'mmsegmentation is not installed'),
+        ('segmentation', {'mmsegmentation': '0.30.0'}, 'mmsegmentation 0.30.0 is too old: 1.2.2 or newer is needed'),
+        ('segmentation', {'ftfy': None}, 'ftfy is not installed'),
     ],
 )
 def test_wrong_versions(capability: str, change: dict[str, str | None], expected: str) -> None:

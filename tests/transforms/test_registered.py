@@ -6,6 +6,7 @@ from mmengine.registry import TRANSFORMS
 import vidtx_mm.transforms
 
 OPTIONS = {
+    'CheckLabelMap': dict(num_classes=3),
     'ClipColorJitter': {},
     'RandomShortSide': dict(scale_range=(256, 320)),
     'ResizeShortSide': dict(size=256),

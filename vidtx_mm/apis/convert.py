@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import MODELS, DefaultScope
+from mmengine.registry import DATASETS, MODELS, DefaultScope
 from torch import nn
 
 import vidtx_mm
@@ -57,7 +57,9 @@ def convert(
         cfg = Config.fromfile(find_config(config))
         cfg.merge_from_dict(dict(cfg_options or {}))
         state_dict, report = adapt(open_checkpoint(src), _build(cfg), parsed)
-    meta = dict(vidtx_mm_version=vidtx_mm.__version__, report=str(report))
+    meta: dict[str, Any] = dict(vidtx_mm_version=vidtx_mm.__version__, report=str(report))
+    if config is not None and (classes := _dataset_meta(cfg)):
+        meta['dataset_meta'] = classes
     dst.parent.mkdir(parents=True, exist_ok=True)
     torch.save(dict(meta=meta, state_dict={key: value.clone() for key, value in state_dict.items()}), dst)
     return report
@@ -71,3 +73,11 @@ def _build(cfg: Config) -> nn.Module:
         if 'data_preprocessor' in cfg.model:
             model.data_preprocessor = MODELS.build(cfg.model.data_preprocessor)
     return model
+
+
+def _dataset_meta(cfg: Config) -> dict[str, Any]:
+    """Return the class names and palette of the tested data set, which the inferencers read from a checkpoint."""
+    dataset = cfg.get('test_dataloader', {}).get('dataset', {})
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmaction')):
+        kind = DATASETS.get(dataset['type']) if 'type' in dataset else None
+    return {**getattr(kind, 'METAINFO', {}), **(dataset.get('metainfo') or {})}

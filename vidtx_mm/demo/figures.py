@@ -1,4 +1,4 @@
-"""Generated COCO data set of stick figures and balls: images with boxes, masks and 17 keypoints.
+"""Generated data set of stick figures and balls: boxes, masks and 17 keypoints for COCO, label maps for ADE20K.
 
 An image shows one or two figures in random poses, from the front, and one or two balls on a mottled background. Later
 objects cover earlier ones: masks hold the visible part, and covered keypoints have visibility 1. The limbs of a figure
@@ -18,6 +18,7 @@ from numpy.random import Generator
 
 CLASSES = ('person', 'ball')
 SPLITS = ('train', 'val')
+ADE_SPLITS = {'train': 'training', 'val': 'validation'}
 KEYPOINTS = (
     'nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow left_wrist '
     'right_wrist left_hip right_hip left_knee right_knee left_ankle right_ankle'
@@ -179,7 +180,8 @@ def make_scene(size: int, rng: Generator) -> Scene:
     return Scene(image, objects)
 
 
-# -- files: <root>/{train,val}/*.png, annotations/{instances,keypoints}_{train,val}.json, figures.json ----------------
+# -- files: <root>/{train,val}/*.png, annotations/{instances,keypoints}_{train,val}.json, figures.json, and for
+# segmentation <root>/ade/{images,annotations}/{training,validation} ---------------------------------------------------
 
 
 def _annotation(thing: Object, number: int, image: int) -> dict[str, Any]:
@@ -201,6 +203,22 @@ def _annotation(thing: Object, number: int, image: int) -> dict[str, Any]:
     return annotation
 
 
+def label_map(scene: Scene) -> np.ndarray:
+    """Return the (size, size) uint8 labels of a scene as ADE20K counts them: 1 the ground, 2 a person, 3 a ball."""
+    labels = np.ones(scene.image.shape[:2], np.uint8)
+    for thing in scene.objects:
+        labels[thing.mask] = CLASSES.index(thing.name) + 2
+    return labels
+
+
+def _write_label_map(root: Path, split: str, index: int, scene: Scene) -> None:
+    for folder, suffix, pixels in (('images', 'jpg', scene.image), ('annotations', 'png', label_map(scene))):
+        path = root / folder / split / f'{index:05d}.{suffix}'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not cv2.imwrite(str(path), pixels):
+            raise OSError(f'{path}: OpenCV cannot write this file; check that the folder is writable')
+
+
 def _write_split(root: Path, spec: FiguresSpec, split: str) -> None:
     (root / split).mkdir(parents=True, exist_ok=True)
     images: list[dict[str, Any]] = []
@@ -210,6 +228,7 @@ def _write_split(root: Path, spec: FiguresSpec, split: str) -> None:
         name = f'{index:05d}.png'
         if not cv2.imwrite(str(root / split / name), scene.image):
             raise OSError(f'{root / split / name}: OpenCV cannot write this file; check that the folder is writable')
+        _write_label_map(root / 'ade', ADE_SPLITS[split], index, scene)
         images.append(dict(id=index + 1, file_name=name, width=spec.size, height=spec.size))
         annotations += [_annotation(thing, len(annotations) + n, index + 1) for n, thing in enumerate(scene.objects, 1)]
     person, ball = (dict(id=number, name=name) for number, name in enumerate(CLASSES, 1))

@@ -1,4 +1,4 @@
-"""Detector of an mmcv without compiled operators, which mmdet and mmpose import."""
+"""Detector of an mmcv without compiled operators, which mmdet, mmpose and mmsegmentation import."""
 
 from vidtx_mm.repairs.environment import installed, package_folder
 
@@ -9,8 +9,8 @@ OPERATORS = (
 
 
 def lacks_operators() -> bool:
-    """Return whether mmdet or mmpose is installed with mmcv-lite, or with an mmcv built without operators."""
+    """Return whether mmdet, mmpose or mmseg is installed with mmcv-lite, or with an mmcv built without operators."""
     folder = package_folder('mmcv')
-    if folder is None or not (installed('mmdet') or installed('mmpose')):
+    if folder is None or not any(map(installed, ('mmdet', 'mmpose', 'mmseg'))):
         return False
     return not any(folder.glob('_ext*'))

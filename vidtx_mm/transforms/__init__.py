@@ -2,12 +2,14 @@
 
 from .color import ClipColorJitter
 from .erasing import NormalizedErasing
+from .label_map import CheckLabelMap
 from .person_box import RandomScaleRotation
 from .rand_augment import RandAugment
 from .sampling import SampleClips, SampleSegments
 from .spatial import InverseRandomRescale, RandomShortSide, ResizeShortSide, ScaleJitter, UniformCrop
 
 __all__ = [
+    'CheckLabelMap',
     'ClipColorJitter',
     'InverseRandomRescale',
     'NormalizedErasing',

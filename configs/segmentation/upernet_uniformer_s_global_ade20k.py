@@ -1,0 +1,183 @@
+"""UperNet with UniFormer-S on ADE20K, global attention, 160,000 iterations, from ImageNet-1K weights.
+
+Recipe: github.com/Sense-X/UniFormer, semantic_segmentation/exp/upernet_global_small
+Published: mIoU 47.6 with test_attention 'global', 47.0 with 'hybrid32', 46.6 with 'window32';
+    with --tta 48.5, 48.5, 48.4; 51.5M parameters (README of that folder).
+Command: mim train mmsegmentation upernet_uniformer_s_global_ade20k.py --launcher pytorch --gpus 8
+    One GPU: mim train mmsegmentation upernet_uniformer_s_global_ade20k.py --cfg-options auto_scale_lr.enable=True
+    Without the file of weights: --cfg-options model.backbone.init_cfg=None
+"""
+
+_base_ = 'mmseg::_base_/default_runtime.py'
+custom_imports = dict(imports=['vidtx_mm'], allow_failed_imports=False)
+
+# Variables to edit.
+data_root = 'data/ade/ADEChallengeData2016/'
+img_train = 'images/training'  # this and the next three below data_root
+seg_train = 'annotations/training'
+img_val = 'images/validation'
+seg_val = 'annotations/validation'
+dataset_type = 'ADE20KDataset'  # your own classes: 'BaseSegDataset' with a metainfo
+metainfo = None  # of ADE20K; your own: dict(classes=('road', 'car'), palette=[[128, 64, 128], [0, 0, 142]])
+reduce_zero_label = True  # label 0 is ignored and label 1 is class 0; False: label 0 is class 0
+num_classes = 150
+batch_size = 2  # of each GPU
+images_per_step = 16  # 8 GPUs; on other numbers --cfg-options auto_scale_lr.enable=True scales the rate
+num_workers = 4
+lr = 6e-5  # for images_per_step
+iterations = 160_000
+interval = 16_000  # iterations from one validation and checkpoint to the next
+checkpoint = 'https://huggingface.co/Sense-X/uniformer_image/resolve/main/uniformer_small_in1k.pth'
+crop_size = (512, 512)
+test_scale = (2048, 512)  # longest and shortest side
+
+arch = 'small'
+embed_dims = [64, 128, 320, 512]
+# Attention of stage 3: 'global', 'window32' or 'hybrid32'. At 512 x 512, in training, all three are the same.
+test_attention = 'global'
+drop_path_rate = 0.25
+with_cp = False  # blocks of each stage to recompute in the backward pass; True: all, to save memory
+
+# ---- Body: the same in all configs of this group; tools/sync_configs.py copies it. ----
+
+model = dict(
+    type='EncoderDecoder',
+    data_preprocessor=dict(
+        type='SegDataPreProcessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        pad_val=0,
+        seg_pad_val=255,
+        size=crop_size,
+    ),
+    backbone=dict(
+        type='vidtx_mm.ImageUniFormer',
+        arch=arch,
+        **{
+            'global': dict(stage3='global'),
+            'hybrid14': dict(stage3='hybrid', window_size=14),
+            'hybrid32': dict(stage3='hybrid', window_size=32),
+            'window32': dict(stage3='window', window_size=32),
+        }[test_attention],
+        drop_path_rate=drop_path_rate,
+        with_cp=with_cp,
+        init_cfg=dict(type='vidtx_mm.FromPretrained', checkpoint=checkpoint),
+    ),
+    decode_head=dict(
+        type='UPerHead',
+        in_channels=embed_dims,
+        in_index=[0, 1, 2, 3],
+        pool_scales=(1, 2, 3, 6),
+        channels=512,
+        dropout_ratio=0.1,
+        num_classes=num_classes,
+        norm_cfg=dict(type='SyncBN', requires_grad=True),
+        align_corners=False,
+        loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
+    ),
+    auxiliary_head=dict(
+        type='FCNHead',
+        in_channels=embed_dims[2],
+        in_index=2,
+        channels=256,
+        num_convs=1,
+        concat_input=False,
+        dropout_ratio=0.1,
+        num_classes=num_classes,
+        norm_cfg=dict(type='SyncBN', requires_grad=True),
+        align_corners=False,
+        loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=0.4),
+    ),
+    train_cfg=dict(),
+    test_cfg=dict(mode='whole'),
+)
+
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
+    dict(type='vidtx_mm.CheckLabelMap', num_classes=num_classes),
+    dict(type='RandomResize', scale=test_scale, ratio_range=(0.5, 2.0), keep_ratio=True),
+    dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PhotoMetricDistortion'),
+    dict(type='PackSegInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=test_scale, keep_ratio=True),
+    dict(type='LoadAnnotations'),
+    dict(type='PackSegInputs'),
+]
+tta_pipeline = [  # mim test ... --tta: six scales, each with its mirror image; softmax maps are averaged
+    dict(type='LoadImageFromFile'),
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            [
+                dict(type='Resize', scale=(int(test_scale[0] * ratio), int(test_scale[1] * ratio)), keep_ratio=True)
+                for ratio in (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+            ],
+            [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
+            [dict(type='LoadAnnotations')],
+            [dict(type='PackSegInputs')],
+        ],
+    ),
+]
+
+train_dataloader = dict(
+    batch_size=batch_size,
+    num_workers=num_workers,
+    persistent_workers=num_workers > 0,
+    sampler=dict(type='InfiniteSampler', shuffle=True),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        data_prefix=dict(img_path=img_train, seg_map_path=seg_train),
+        metainfo=metainfo,
+        reduce_zero_label=reduce_zero_label,
+        pipeline=train_pipeline,
+    ),
+)
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=num_workers,
+    persistent_workers=num_workers > 0,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        data_prefix=dict(img_path=img_val, seg_map_path=seg_val),
+        metainfo=metainfo,
+        reduce_zero_label=reduce_zero_label,
+        pipeline=test_pipeline,
+    ),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
+test_evaluator = val_evaluator
+
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=iterations, val_interval=interval)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+
+optim_wrapper = dict(
+    type='OptimWrapper',  # --amp makes it mixed precision
+    optimizer=dict(type='AdamW', lr=lr, betas=(0.9, 0.999), weight_decay=0.01),
+    paramwise_cfg=dict(custom_keys=dict(norm=dict(decay_mult=0.0))),  # by name; other biases do decay, as published
+)
+param_scheduler = [  # both hold from the first iteration on; their rates multiply, as published
+    dict(type='LinearLR', start_factor=1e-6, by_epoch=False, begin=0, end=min(1501, iterations)),
+    dict(type='PolyLR', power=1.0, eta_min=0.0, by_epoch=False, begin=0, end=iterations + 1),
+]
+auto_scale_lr = dict(enable=False, base_batch_size=images_per_step)
+
+default_hooks = dict(
+    timer=dict(type='IterTimerHook'),
+    logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
+    param_scheduler=dict(type='ParamSchedulerHook'),
+    checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=interval, max_keep_ckpts=3, save_best='mIoU'),
+    sampler_seed=dict(type='DistSamplerSeedHook'),
+    visualization=dict(type='SegVisualizationHook', interval=1),  # with --show-dir
+)
+custom_hooks = [dict(type='vidtx_mm.WeightInflationHook')]
