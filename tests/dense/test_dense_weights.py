@@ -180,7 +180,7 @@ def test_video_checkpoint_in_a_detector_is_rejected() -> None:
     file = backbone_file(case)
     model = build(DETECTOR)
     for target in (model, model.backbone):
-        with pytest.raises(CheckpointError, match=r'3-D \(video\).*the model is 2-D.*: give it an image checkpoint'):
+        with pytest.raises(CheckpointError, match=r'3-D \(video\).*the model is 2-D.*: load an image checkpoint'):
             load_pretrained(target, file)
 
 

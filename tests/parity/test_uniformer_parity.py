@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vidtx_mm.backbones import ImageUniFormer, VideoUniFormer
 from vidtx_mm.weights import load_pretrained
-from vidtx_mm.weights.labels import ORDERS
+from vidtx_mm.weights.labels import PERMUTATIONS
 
 
 def recognizer(classes: int, **backbone: Any) -> nn.Module:
@@ -71,7 +71,7 @@ def test_official_classifiers(name, container, backbone):
         features = model.backbone(x)
         logits = model.cls_head(features)
     if case['config']['num_classes'] == 400:
-        logits = logits[:, list(ORDERS['uniformer_k400'])]
+        logits = logits[:, list(PERMUTATIONS['uniformer_k400'])]
     found |= {'norm': features, 'pooled': features.flatten(2).mean(2), 'logits': logits}
     for key, expected in case['outputs'].items():
         assert protocol.compare(expected, found[key]) < 1e-6, key

@@ -91,7 +91,7 @@ def test_the_preprocessing_of_the_config_is_compared(convert, mean, notes):
     'content, message',
     [
         (lambda: {'model': microsoft(video_swin())}, 'convert: a.pth: an image model .* give the config'),
-        (lambda: {'fc.weight': torch.ones(1)}, 'convert: a.pth: its keys .* are of no known source'),
+        (lambda: {'fc.weight': torch.ones(1)}, 'convert: a.pth: its keys .* match no known source'),
     ],
     ids=['image', 'unknown'],
 )

@@ -69,7 +69,7 @@ def test_the_options_of_the_hook_are_used(tmp_path, weights):
         WeightInflationHook(inflation='mean')
 
 
-def test_misfits_stop_the_run(tmp_path, weights):
+def test_mismatches_stop_the_run(tmp_path, weights):
     del weights['backbone.norm.bias']
     with pytest.raises(CheckpointError, match='norm.bias'):
         runner(tmp_path / 'work', Recognizer(), load_from=save(weights, dict, tmp_path / 'a.pth')).test()
@@ -121,11 +121,9 @@ def test_a_resumed_run_continues_from_the_checkpoint(trained):
     assert all(torch.equal(spy.model[key], expected[key]) for key in expected)
 
 
-def test_resuming_needs_the_very_model(trained):
+def test_resuming_needs_the_same_model(trained):
     work_dir, _ = trained
-    with pytest.raises(
-        CheckpointError, match=r'epoch_1.pth is not a checkpoint of this very Recognizer.*(.|\n)*fc_cls'
-    ):
+    with pytest.raises(CheckpointError, match=r'epoch_1.pth is not a checkpoint of this Recognizer.*(.|\n)*fc_cls'):
         runner(
             work_dir, Recognizer(classes=3), 'train', load_from=str(work_dir / 'epoch_1.pth'), resume=True, max_epochs=2
         ).train()
@@ -133,7 +131,7 @@ def test_resuming_needs_the_very_model(trained):
 
 def test_resuming_needs_a_run(tmp_path, weights):
     path = save(weights, dict, tmp_path / 'a.pth')
-    with pytest.raises(CheckpointError, match='a.pth holds weights alone.*load_from'):
+    with pytest.raises(CheckpointError, match='a.pth has weights but no state of a run.*load_from'):
         runner(tmp_path / 'work', Recognizer(), 'train', load_from=path, resume=True).train()
 
 

@@ -124,7 +124,7 @@ def test_video_tables_of_another_window_are_resized(weights, window, indices):
 def test_tables_that_do_not_tell_their_window_are_refused():
     """243 rows are a (2, 5, 5) window or a (14, 2, 2) one."""
     file = video_swin(window_size=(2, 5, 5)).state_dict()
-    with pytest.raises(CheckpointError, match=r'243 relative positions do not tell the file.s window.*set the model.s'):
+    with pytest.raises(CheckpointError, match='window does not follow from 243 relative positions .*: set window_size'):
         load_pretrained(video_swin(window_size=(4, 4, 4)), file)
     for agreeing in ((2, 4, 4), (4, 5, 5)):
         report = load_pretrained(video_swin(window_size=agreeing), file)
@@ -195,7 +195,7 @@ def test_a_backbone_takes_its_part_of_a_recognizer_file(weights):
 
 
 def test_a_model_without_family_is_refused(weights):
-    with pytest.raises(CheckpointError, match='Linear is no backbone of vidtx_mm'):
+    with pytest.raises(CheckpointError, match='Linear is not a vidtx_mm backbone and has no .backbone that is one'):
         load_pretrained(nn.Linear(2, 2), weights)
 
 
@@ -217,7 +217,7 @@ BAD = {
     'an unknown module': (
         lambda w: {**w, 'neck.weight': torch.ones(1)},
         {},
-        'keys that official Video Swin does not have: neck.weight',
+        'unknown keys for official Video Swin: neck.weight',
     ),
     'another number of heads': (
         lambda w: w,
@@ -240,7 +240,7 @@ BAD = {
 
 
 @pytest.mark.parametrize('spoil, kwargs, message', BAD.values(), ids=BAD)
-def test_misfits_are_refused_and_nothing_is_loaded(weights, spoil, kwargs, message):
+def test_mismatches_are_refused_and_nothing_is_loaded(weights, spoil, kwargs, message):
     model = video_swin(**kwargs)
     before = state(model)
     with pytest.raises(CheckpointError, match=f'{re.escape("a dict in memory")}(.|\n)*{message}'):
@@ -256,8 +256,9 @@ def test_one_error_lists_both_sides_and_the_remedy(weights):
     lines = str(caught.value).splitlines()
     assert lines[0] == 'a dict in memory (official Video Swin) does not fit VideoSwin:'
     assert 'norm.bias' in lines[1] and 'layers.0.extra' in lines[2]
+    assert lines[3].strip() == 'shape mismatch (1):'
     assert lines[4].strip() == 'norm.weight: (3,) in the file, (64,) in the model'
-    assert 'Make the model like the file' in lines[-1]
+    assert 'Build the model like the file' in lines[-1]
 
 
 def test_a_3d_checkpoint_is_not_for_a_2d_model(weights):
@@ -268,7 +269,8 @@ def test_a_3d_checkpoint_is_not_for_a_2d_model(weights):
 
 
 def test_another_familys_checkpoint_is_named(monkeypatch):
-    monkeypatch.setitem(SOURCES, 'toy', Source('toy', 'Toy files', ('toy',), 3, marks={'toy': 1}))
+    toy = Source(name='toy', title='Toy files', families=('toy',), ndim=3, signature={'toy': 1}, backbone=())
+    monkeypatch.setitem(SOURCES, 'toy', toy)
     with pytest.raises(CheckpointError, match='this is a checkpoint of toy .Toy files.: build that model'):
         load_pretrained(video_swin(), {'toy': torch.ones(1)})
 
@@ -318,7 +320,7 @@ def test_options_are_checked():
 
 
 def test_inflating_a_video_checkpoint_is_noted(weights):
-    assert "inflate='mean' had nothing to do" in str(load_pretrained(video_swin(), weights, inflate='mean'))
+    assert "inflate='mean' had no effect" in str(load_pretrained(video_swin(), weights, inflate='mean'))
 
 
 def test_the_report_is_short_where_nothing_happened_and_complete_on_disk(tmp_path):

@@ -10,7 +10,7 @@ from forms import TINY, listed, microsoft, mmaction, official, torchvision, vide
 from vidtx_mm.backbones import VideoSwin
 from vidtx_mm.weights import CheckpointError
 from vidtx_mm.weights.sources import FAMILIES, SOURCES, Rename, Source, canonical, detect
-from vidtx_mm.weights.sources.relatives import RELATIVES
+from vidtx_mm.weights.sources.unsupported import UNSUPPORTED
 
 KEYS = Path(__file__).parents[1] / 'goldens' / 'keys'
 LISTS = {
@@ -30,13 +30,11 @@ def test_published_key_lists_are_recognized_and_fully_mapped(name, keys):
     file = meta(listed(KEYS / f'{keys}.txt'))
     source = detect(file)
     assert source.name == name
-    mapped = {key for key in canonical(file, source).tensors if 'index' not in key}
+    mapped = canonical(file, source)
     with torch.device('meta'):
         backbone = VideoSwin()
-    assert mapped == {f'backbone.{key}' for key in backbone.state_dict()} | {
-        'cls_head.fc_cls.weight',
-        'cls_head.fc_cls.bias',
-    }
+    assert {key for key in mapped.backbone if 'index' not in key} == backbone.state_dict().keys()
+    assert mapped.head.keys() == {'cls_head.fc_cls.weight', 'cls_head.fc_cls.bias'}
 
 
 @pytest.mark.parametrize('name', LISTS)
@@ -64,10 +62,10 @@ def test_sources_are_told_apart():
     for name, keys in LISTS.items():
         file = meta(listed(KEYS / f'{keys}.txt'))
         assert [source.name for source in SOURCES.values() if source.recognizes(file)] == [name]
-        assert not [relative.name for relative in RELATIVES if relative.recognizes(file)]
+        assert not [other.title for other in UNSUPPORTED if other.recognizes(file)]
 
 
-RELATIVE_KEYS = {
+UNSUPPORTED_KEYS = {
     'mmpretrain.*another channel order': {
         'backbone.stages.0.blocks.0.attn.w_msa.relative_position_bias_table': (169, 3),
         'head.fc.weight': (1000, 768),
@@ -95,63 +93,64 @@ RELATIVE_KEYS = {
 }
 
 
-@pytest.mark.parametrize('message, shapes', RELATIVE_KEYS.items(), ids=RELATIVE_KEYS)
-def test_relatives_are_recognized_and_refused_with_the_reason(message, shapes):
+@pytest.mark.parametrize('message, shapes', UNSUPPORTED_KEYS.items(), ids=UNSUPPORTED_KEYS)
+def test_unsupported_formats_are_recognized_and_refused_with_the_reason(message, shapes):
     with pytest.raises(CheckpointError, match=f'looks like {message}.*use '):
         detect(meta(shapes))
 
 
 def test_unknown_files_are_refused_with_their_first_keys():
-    with pytest.raises(CheckpointError, match=r'its keys \(conv1.weight, fc.weight\) are of no known source'):
+    with pytest.raises(CheckpointError, match=r'its keys \(conv1.weight, fc.weight\) match no known source'):
         detect(meta({'conv1.weight': (64, 3, 7, 7), 'fc.weight': (10, 512)}))
 
 
 def test_files_that_fit_several_sources_ask_for_the_name(monkeypatch):
     twin = replace(SOURCES['video_swin'], name='twin')
     monkeypatch.setitem(SOURCES, 'twin', twin)
-    with pytest.raises(CheckpointError, match=r'several sources: say which by source= \(video_swin, twin\)'):
+    with pytest.raises(CheckpointError, match=r'several sources: set source= \(video_swin, twin\)'):
         detect(official(video_swin()))
 
 
-def source(*renames):
-    return Source('toy', 'Toy files', ('toy',), 3, marks={}, renames=renames)
+def source(*rows, head=()):
+    return Source(name='toy', title='Toy files', families=('toy',), ndim=3, signature={}, backbone=rows, head=head)
 
 
 def test_key_maps_rename_transform_join_and_drop():
     toy = source(
         Rename(r'junk\..+', reason='not wanted'),
-        *(Rename(rf'(\d)/{name}', r'backbone.\1.qkv', part=(i, 3)) for i, name in enumerate('qkv')),
-        Rename(r'(\d)/kernel', r'backbone.\1.weight', transform=lambda x: x.t()),
+        *(Rename(rf'(\d)/{name}', r'\1.qkv', part=(i, 3)) for i, name in enumerate('qkv')),
+        Rename(r'(\d)/kernel', r'\1.weight', transform=lambda x: x.t()),
     )
     tensors = {'0/v': torch.full((1,), 3.0), '0/q': torch.full((1,), 1.0), '0/k': torch.full((1,), 2.0)}
     tensors |= {'0/kernel': torch.arange(6.0).reshape(2, 3), 'junk.a': torch.ones(1)}
     result = canonical(tensors, toy)
-    assert result.tensors['backbone.0.qkv'].tolist() == [1, 2, 3]
-    assert torch.equal(result.tensors['backbone.0.weight'], tensors['0/kernel'].t())
+    assert result.backbone['0.qkv'].tensor.tolist() == [1, 2, 3]
+    assert torch.equal(result.backbone['0.weight'].tensor, tensors['0/kernel'].t())
     assert result.dropped == {'junk.a': 'not wanted'}
-    assert result.renamed == {'backbone.0.qkv': '0/q + 0/k + 0/v', 'backbone.0.weight': '0/kernel'}
+    origins = {key: weight.origin for key, weight in result.backbone.items()}
+    assert origins == {'0.qkv': '0/q + 0/k + 0/v', '0.weight': '0/kernel'} and not result.head
 
 
 def test_key_maps_are_anchored_and_complete():
-    toy = source(Rename(r'a', 'backbone.a'))
-    with pytest.raises(CheckpointError, match='keys that Toy files does not have: xa, ab'):
+    toy = source(Rename(r'a', 'a'))
+    with pytest.raises(CheckpointError, match='unknown keys for Toy files: xa, ab'):
         canonical({'a': torch.ones(1), 'xa': torch.ones(1), 'ab': torch.ones(1)}, toy)
 
 
 def test_a_joined_tensor_needs_all_its_pieces():
-    toy = source(*(Rename(name, 'backbone.qkv', part=(i, 3)) for i, name in enumerate('qkv')))
-    with pytest.raises(CheckpointError, match='backbone.qkv is joined from 3 tensors, but the file has only q, v'):
+    toy = source(*(Rename(name, 'qkv', part=(i, 3)) for i, name in enumerate('qkv')))
+    with pytest.raises(CheckpointError, match=r'qkv is joined from 3 tensors, but the file has only q \+ v'):
         canonical({'q': torch.ones(1), 'v': torch.ones(1)}, toy)
 
 
 def test_two_keys_of_one_name_are_refused():
-    toy = source(Rename(r'(?:backbone\.)?(a)', r'backbone.\1'))
-    with pytest.raises(CheckpointError, match='both backbone.a: the file holds two models'):
+    toy = source(Rename(r'(?:backbone\.)?(a)', r'\1'))
+    with pytest.raises(CheckpointError, match='both a: split the file, it has two models'):
         canonical({'a': torch.ones(1), 'backbone.a': torch.ones(1)}, toy)
 
 
 def test_every_source_belongs_to_a_family_and_has_a_reasoned_map():
     for candidate in SOURCES.values():
         assert set(candidate.families) <= set(FAMILIES) and candidate.families
-        assert all(row.target or row.reason for row in candidate.renames)
-    assert all(relative.refusal for relative in RELATIVES)
+        assert all(row.target or row.reason for row in candidate.backbone + candidate.head)
+    assert all(other.reason for other in UNSUPPORTED)

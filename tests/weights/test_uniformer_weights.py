@@ -11,7 +11,7 @@ from torch import nn
 from vidtx_mm.backbones import ImageUniFormer, ImageUniFormerLight, VideoUniFormer, VideoUniFormerLight
 from vidtx_mm.heads import VideoClsHead, VideoTokenClsHead
 from vidtx_mm.weights import CheckpointError, load_pretrained
-from vidtx_mm.weights.labels import ORDERS
+from vidtx_mm.weights.labels import PERMUTATIONS
 
 TINY = dict(depths=(1, 2, 2, 1), embed_dims=(8, 8, 16, 16), head_dim=8, mlp_ratio=2.0)
 LIKE_PUBLISHED = dict(TINY, embed_dims=(8, 8, 64, 64), head_dim=64)
@@ -119,14 +119,15 @@ def test_mmaction_file():
     assert torch.equal(model.cls_head.fc_cls.weight, source.cls_head.fc_cls.weight)
 
 
-@pytest.mark.parametrize('classes, order', [(400, 'uniformer_k400'), (174, 'uniformer_ssv1')])
+@pytest.mark.parametrize('classes, order', [(400, 'uniformer_k400'), (600, 'uniformer_k600'), (174, 'uniformer_ssv1')])
 def test_orders_are_permutations(classes, order):
-    assert sorted(ORDERS[order]) == list(range(classes))
+    assert sorted(PERMUTATIONS[order]) == list(range(classes))
 
 
-def test_k400_anchors():
-    """The first two lines of the official list are 'riding a bike' and 'marching', 267 and 192 by the alphabet."""
-    assert ORDERS['uniformer_k400'][:2] == (267, 192)
+def test_kinetics_anchors():
+    """The official lists begin with 'riding a bike', 'marching' and with 'feeding fish', 'poking bellybutton'."""
+    assert PERMUTATIONS['uniformer_k400'][:2] == (267, 192)
+    assert PERMUTATIONS['uniformer_k600'][:2] == (175, 380)
 
 
 def loaded_rows(classes: int, **options) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
@@ -142,13 +143,14 @@ def loaded_rows(classes: int, **options) -> tuple[torch.Tensor, torch.Tensor, li
     [
         (400, dict(), 'uniformer_k400'),
         (400, dict(class_order='uniformer_k400'), 'uniformer_k400'),
+        (600, dict(), 'uniformer_k600'),
         (174, dict(class_order='uniformer_ssv1'), 'uniformer_ssv1'),
     ],
 )
 def test_classes_come_in_the_order_of_the_lists(classes, options, order):
     file, model, notes = loaded_rows(classes, **options)
     for row in (0, 1, classes - 1):
-        assert torch.equal(model[ORDERS[order][row]], file[row])
+        assert torch.equal(model[PERMUTATIONS[order][row]], file[row])
     assert any(order in note and "class_order='as_is'" in note for note in notes)
 
 
@@ -157,7 +159,7 @@ def test_classes_come_in_the_order_of_the_lists(classes, options, order):
     [
         (400, dict(class_order='as_is'), None),
         (174, dict(), "for V1 set class_order='uniformer_ssv1'"),
-        (600, dict(), 'Kinetics-600 files is not published'),
+        (600, dict(class_order='as_is'), None),
         (101, dict(), None),
     ],
 )
@@ -175,7 +177,7 @@ def test_own_files_keep_their_order():
 
 
 def test_order_of_other_length():
-    with pytest.raises(CheckpointError, match="class_order='uniformer_k400' is of 400 classes.*has 174"):
+    with pytest.raises(CheckpointError, match="class_order='uniformer_k400' is for 400 classes.*has 174"):
         loaded_rows(174, class_order='uniformer_k400')
 
 
@@ -193,7 +195,11 @@ def test_bgr_is_said():
     'kwargs, labeled, note',
     [
         (dict(), False, None),
-        (dict(arch=dict(LIKE_PUBLISHED, head_dim=32)), False, 'the model has 32: published files of this form have 64'),
+        (
+            dict(arch=dict(LIKE_PUBLISHED, head_dim=32)),
+            False,
+            'the model has 32: published files of this format have 64',
+        ),
         (dict(arch=dict(LIKE_PUBLISHED, conv_stem=True)), False, 'the model has 64: published S[+] files have 32'),
         (dict(), True, 'the model has 64: published token-labeling files have 32'),
         (dict(arch=dict(LIKE_PUBLISHED, layer_scale=1e-6)), True, 'the model has 64: the published code of L has 64'),
@@ -216,7 +222,7 @@ def test_head_dim_of_other_forms_is_doubted():
     dense = load_pretrained(ImageUniFormer(arch, out_indices=3), file)
     for report, title in ((ported, 'MMAction2 1.x UniFormer'), (dense, 'official UniFormer for dense prediction')):
         assert report.source == title
-        assert ['the model has 32: published files of this form have 64' in note for note in report.notes] == [True]
+        assert ['the model has 32: published files of this format have 64' in note for note in report.notes] == [True]
 
 
 def test_token_labeling_head_is_named():
@@ -336,7 +342,7 @@ def test_light_file_with_both_classifiers():
     assert load_pretrained(model, file, class_order='as_is').coverage == 1
     torch.testing.assert_close(model.state_dict(), source.state_dict(), rtol=0, atol=0)
     load_pretrained(model, file)
-    order = ORDERS['uniformer_k400']
+    order = PERMUTATIONS['uniformer_k400']
     for part in ('fc_cls', 'fc_token'):
         ours, theirs = (getattr(m.cls_head, part).weight for m in (model, source))
         assert torch.equal(ours[order[7]], theirs[7])

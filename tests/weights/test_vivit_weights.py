@@ -26,7 +26,7 @@ from vivit_forms import (
 from vidtx_mm.backbones import ViViT
 from vidtx_mm.weights import CheckpointError, load_pretrained, open_checkpoint
 from vidtx_mm.weights.sources import SOURCES, canonical, detect
-from vidtx_mm.weights.sources.flax_vit import flax_attributes
+from vidtx_mm.weights.sources.flax_vit import flax_args
 
 KEYS = Path(__file__).parents[1] / 'goldens' / 'keys'
 LISTS = {
@@ -63,9 +63,11 @@ def test_published_key_lists_are_recognized_and_fully_mapped(name, expected):
     assert [other.name for other in SOURCES.values() if other.recognizes(file)] == [source.name]
     with torch.device('meta'):
         model = ViViT(**expected[1])
-    wanted = {f'backbone.{key}': value.shape for key, value in model.state_dict().items()}
-    wanted |= {'cls_head.fc_cls.weight': (400, 768), 'cls_head.fc_cls.bias': (400,)}
-    assert {key: value.shape for key, value in canonical(file, source).tensors.items()} == wanted
+    mapped = canonical(file, source)
+    wanted = {key: value.shape for key, value in model.state_dict().items()}
+    assert {key: weight.tensor.shape for key, weight in mapped.backbone.items()} == wanted
+    head = {'cls_head.fc_cls.weight': (400, 768), 'cls_head.fc_cls.bias': (400,)}
+    assert {key: weight.tensor.shape for key, weight in mapped.head.items()} == head
 
 
 @pytest.mark.parametrize('ours, theirs', MODELS.values(), ids=MODELS)
@@ -107,7 +109,7 @@ def test_a_file_tells_depth_heads_and_attention():
         ('joint', None, *['factorized_encoder'] * 3, 'factorized_self_attention', None),
         strict=True,
     ):
-        told = flax_attributes(tensors(flax(vivit(**ours).state_dict(), **theirs)))
+        told = flax_args(tensors(flax(vivit(**ours).state_dict(), **theirs)))
         assert (told['num_heads'], told['depth']) == (2, 2)
         assert told.get('attention') == attention
         if attention == 'factorized_encoder':
@@ -131,7 +133,7 @@ REFUSED = {
     'model 4 into 3': (
         'dot-product',
         SELF,
-        '.12.: blocks.0.temporal_norm1.weight.*time in every block is attention=.factorized_self_att',
+        '.12.: blocks.0.temporal_norm1.weight.*attention over time are attention=.factorized_self_att',
     ),
     'model 3 into 4': ('self-attention', MODELS['dot-product'][0], "with attention='factorized_self_attention', but"),
     'temporal depth': (
@@ -143,11 +145,11 @@ REFUSED = {
     'cls into mean': (
         'joint',
         dict(pool='avg'),
-        r"pos_embed: only one of file and model has a class token: set p.*A model without class token has pool='avg'",
+        r"pos_embed: either the file or the model has no class token: set.*A model without class token has pool='avg'",
     ),
     'mean into cls': ('joint-avg', dict(), r'in the model, not in the file .1.: cls_token'),
     'width': ('joint', dict(arch=dict(embed_dims=32, depth=2, num_heads=2)), r'16 channels in the file, 32 in the'),
-    'grid': ('joint', dict(num_frames=2), "64 positions do not tell the file's grid"),
+    'grid': ('joint', dict(num_frames=2), "file's grid does not follow from 64 positions"),
     'tubelet': ('joint', dict(tubelet_size=(4, 4, 4)), '2 frames in the file, 4 in the model'),
 }
 
@@ -190,7 +192,7 @@ def test_a_missing_projection_is_named():
     file = file_of('joint')
     del file['Transformer/encoderblock_1/MultiHeadDotProductAttention_0/key/kernel']
     with pytest.raises(
-        CheckpointError, match='blocks.1.attn.qkv.weight is joined from 3 tensors, .*query/kernel, .*value'
+        CheckpointError, match=r'blocks.1.attn.qkv.weight is joined from 3 tensors, .*query/kernel \+ .*value'
     ):
         load_pretrained(vivit(), file)
 
@@ -206,7 +208,7 @@ def test_wrong_preprocessing_is_noted():
     [
         ('joint-avg', "'joint' without class token or 'factorized_dot_product', and the model has 'joi"),
         ('dot-product', "the model has 'factorized_dot_product'"),
-        ('self-attention', "order, and the model has 'space_first': the default of scenic is 'time_first'"),
+        ('self-attention', "order, the model has 'space_first': scenic's default is 'time_first'"),
         ('joint', None),
         ('encoder', None),
     ],
@@ -377,7 +379,7 @@ def test_a_temporal_encoder_that_stays_fresh():
     for key, value in model.state_dict().items():
         assert torch.equal(value, before[key]) == key.startswith('temporal_')
     assert set(report.keys('left at init')) == {key for key in before if key.startswith('temporal_')}
-    with pytest.raises(CheckpointError, match="keep_init='time_.+' is the whole name of no parameter"):
+    with pytest.raises(CheckpointError, match="keep_init='time_.+' is not the full name of a parameter"):
         load_pretrained(model, file_of('encoder'), keep_init='time_.+')
 
 

@@ -86,11 +86,13 @@ class Backbone(BaseModule):
 
     Attributes:
         family: the word by which ``vidtx_mm.weights`` finds the rules for this backbone's checkpoints.
+        ndim: 3 for clips, 2 for images.
         out_channels: channels of each output.
         out_strides: (t, h, w) stride of each output.
     """
 
     family = ''
+    ndim = 3
     out_channels: tuple[int, ...]
     out_strides: tuple[tuple[int, int, int], ...]
 
@@ -178,6 +180,18 @@ class Backbone(BaseModule):
     def layer_depth(self, name: str) -> tuple[int, int]:
         """The depth of a parameter, 0 for the tokenizer, and the number of depths (for layer-wise rate decay)."""
         raise NotImplementedError
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
+        """Refuse a state dict with none of the backbone's keys, which loaders of the host report as a mere warning."""
+        names = [prefix + name for name, _ in self.named_parameters()]
+        if not any(name in state_dict for name in names):
+            raise RuntimeError(
+                f'{type(self).__name__}: none of its {len(names)} keys ({names[0]}, ...) is in the state dict, which '
+                'is empty or of another format: the weights would stay random. Run `vidtx convert SRC DST --config '
+                "CONFIG` on the checkpoint, load it by vidtx_mm.weights.load_pretrained, or add dict(type='vidtx_mm."
+                "WeightInflationHook') to custom_hooks. To load a head alone, call load_state_dict of the head"
+            )
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def train(self, mode: bool = True) -> 'Backbone':
         super().train(mode)

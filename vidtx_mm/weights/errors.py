@@ -1,14 +1,14 @@
-"""The one error of this package, and how it lists keys."""
+"""The error of this package, and lists of keys in its messages."""
 
 from collections.abc import Iterable
 
 
 class CheckpointError(ValueError):
-    """A checkpoint cannot be read or does not fit; the message names the file, the cause and the remedy."""
+    """Raised for a checkpoint that cannot be read or does not fit; names the file, the cause and the remedy."""
 
 
 def listed(names: Iterable[object], limit: int = 6) -> str:
-    """``a, b, c, ... (57 in all)``: at most ``limit`` names."""
+    """Join at most ``limit`` names: ``a, b, c, ... (57 in all)``."""
     words = [str(name) for name in names]
     if len(words) <= limit:
         return ', '.join(words)

@@ -1,31 +1,30 @@
-"""Bring canonical tensors to the shapes that a model wants, key by key; whatever does not fit is collected."""
+"""Bring the weights of a checkpoint to the shapes of a model, key by key, and collect all mismatches."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from .errors import CheckpointError, listed
-from .report import LoadReport
-from .sources.base import Borrow, Convert, Family, Job, KeepInit, Surplus
+from .sources.base import Borrow, Context, Convert, Family, KeepInit, Surplus, Weight
 
 Row = TypeVar('Row', Convert, Borrow, KeepInit, Surplus)
-Shapes = Mapping[str, torch.Size]
+COUNTER = 'num_batches_tracked'  # of BatchNorm: files from before torch 0.4.1 lack it, and no output depends on it
 
 
 @dataclass
-class Misfits:
-    """What stands between a checkpoint and a model."""
+class Mismatches:
+    """All differences between a checkpoint and a model."""
 
     missing: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
-    unfit: dict[str, str] = field(default_factory=dict)
+    shapes: dict[str, str] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.missing or self.unexpected or self.unfit)
+        return bool(self.missing or self.unexpected or self.shapes)
 
     def __str__(self) -> str:
         lines = []
@@ -33,75 +32,95 @@ class Misfits:
             lines.append(f'  in the model, not in the file ({len(self.missing)}): {listed(self.missing)}')
         if self.unexpected:
             lines.append(f'  in the file, not in the model ({len(self.unexpected)}): {listed(self.unexpected)}')
-        if self.unfit:
-            lines.append(f'  unlike in both ({len(self.unfit)}):')
-            lines += [f'    {key}: {why}' for key, why in list(self.unfit.items())[:6]]
-            lines += ['    ...'] * (len(self.unfit) > 6)
+        if self.shapes:
+            lines.append(f'  shape mismatch ({len(self.shapes)}):')
+            lines += [f'    {key}: {why}' for key, why in list(self.shapes.items())[:6]]
+            lines += ['    ...'] * (len(self.shapes) > 6)
         return '\n'.join(lines)
 
 
-def fit_backbone(wanted: Shapes, job: Job, family: Family, report: LoadReport, misfits: Misfits) -> dict[str, Tensor]:
-    """The tensors of ``job`` for a backbone of the shapes ``wanted``, by the rules of ``family``.
+class Fitted(NamedTuple):
+    """One line of the report and, where the file gives it, the tensor for the model's ``key``.
 
-    From an image model's checkpoint, what video adds may be borrowed or stay at init.
-
-    Args:
-        wanted: the backbone's state dict, as shapes.
+    A dropped tensor is listed by its key in the file.
     """
-    fitted: dict[str, Tensor] = {}
+
+    key: str
+    action: str
+    detail: str = ''
+    tensor: Tensor | None = None
+
+
+def sizes(tensor: Tensor, expected: Tensor) -> str:
+    return f'{tuple(tensor.shape)} in the file, {tuple(expected.shape)} in the model'
+
+
+def fit_backbone(
+    expected: Mapping[str, Tensor], context: Context, family: Family, mismatches: Mismatches
+) -> Iterator[Fitted]:
+    """Fit the weights of ``context`` to the state dict ``expected`` of a backbone, by the rules of ``family``.
+
+    Keys that video adds to an image model may be borrowed from others or stay at init.
+    """
     used = set()
-    for key, shape in wanted.items():
-        if re.fullmatch(job.keep_init, key):
-            report.add(key, 'left at init', f'keep_init={job.keep_init!r}')
-            continue
-        name = _origin(key, job, family)
-        if name is None:
-            row = _first(family.keeps_init, key)
-            if row is not None and (job.images or not row.images_only):
-                report.add(key, 'left at init', row.reason)
-            else:
-                misfits.missing.append(key)
-            continue
-        used.add(name)
-        tensor = job.tensors[name]
-        borrow = _first(family.borrows, key) if name != key else None
-        action, how = ('borrowed', f'from {name}: {borrow.reason}') if borrow else ('copied', '')
-        if tensor.shape != shape:
-            convert = _first(family.converts, key)
-            try:
-                if convert is None:
-                    raise CheckpointError(f'{tuple(tensor.shape)} in the file, {tuple(shape)} in the model')
-                wide = torch.promote_types(tensor.dtype, torch.float32)  # half precision would round
-                converted = convert.rule(key, tensor.to(wide), shape, job)
-            except CheckpointError as error:
-                misfits.unfit[key] = str(error)
-                continue
-            tensor, action, how = converted.tensor, converted.action, ', '.join(filter(None, (converted.how, how)))
-        if action != 'left at init':
-            fitted[key] = tensor
-        report.add(key, action, how)
-    for name in job.tensors:
-        if name in used or name in wanted:
+    for key, target in expected.items():
+        name = _source_key(key, context, family)
+        row = _first(family.keeps_init, key)
+        if re.fullmatch(context.keep_init, key):
+            yield Fitted(key, 'left at init', f'keep_init={context.keep_init!r}')
+        elif name is not None:
+            used.add(name)
+            fitted = _fit(key, name, target, context, family, mismatches)
+            if fitted is not None:
+                yield fitted
+        elif row is not None and (context.images or not row.images_only):
+            yield Fitted(key, 'left at init', row.reason)
+        elif key.endswith(COUNTER):
+            yield Fitted(key, 'left at init', 'not in the file; no output depends on it')
+        else:
+            mismatches.missing.append(key)
+    for name, weight in context.weights.items():
+        if name in used or name in expected:
             continue
         surplus = _first(family.surplus, name)
-        if re.fullmatch(job.keep_init, name):
-            report.add(name, 'dropped', f'keep_init={job.keep_init!r}')
+        if re.fullmatch(context.keep_init, name):
+            yield Fitted(weight.origin, 'dropped', f'keep_init={context.keep_init!r}')
         elif any(re.fullmatch(pattern, name) for pattern in family.derived):
-            report.add(name, 'dropped', 'computed by the model')
-        elif surplus is not None and (job.images or not surplus.images_only):
-            report.add(name, 'dropped', surplus.reason)
+            yield Fitted(weight.origin, 'dropped', 'computed by the model')
+        elif surplus is not None and (context.images or not surplus.images_only):
+            yield Fitted(weight.origin, 'dropped', surplus.reason)
         else:
-            misfits.unexpected.append(name)
-    return fitted
+            mismatches.unexpected.append(name)
 
 
-def _origin(key: str, job: Job, family: Family) -> str | None:
-    """The key of the file that the model's ``key`` takes."""
-    if key in job.tensors:
-        return key
-    borrow = _first(family.borrows, key) if job.images else None
+def _fit(
+    key: str, name: str, target: Tensor, context: Context, family: Family, mismatches: Mismatches
+) -> Fitted | None:
+    """Fit the weight ``name`` of the file to the model's ``key``."""
+    weight = context.weights[name]
+    tensor, (action, detail) = weight.tensor, weight.action(key)
+    borrow = _first(family.borrows, key) if name != key else None
+    if borrow is not None:
+        action, detail = 'borrowed', f'from {name}: {borrow.reason}'
+    if tensor.shape != target.shape:
+        convert = _first(family.converts, key)
+        try:
+            if convert is None or target.ndim - tensor.ndim not in (0, convert.adds_axis):
+                raise CheckpointError(sizes(tensor, target))
+            wide = torch.promote_types(tensor.dtype, torch.float32)  # half precision would round
+            tensor, action, how = convert.rule(key, tensor.to(wide), target.shape, context)
+        except CheckpointError as error:
+            mismatches.shapes[key] = str(error)
+            return None
+        detail = f'{how}, {detail}' if borrow is not None else how
+    return Fitted(key, action, detail, None if action == 'left at init' else tensor)
+
+
+def _source_key(key: str, context: Context, family: Family) -> str | None:
+    """Return the key of the weight that the model's ``key`` takes, if there is one."""
+    borrow = _first(family.borrows, key) if context.images and key not in context.weights else None
     name = re.sub(borrow.pattern, borrow.source, key) if borrow else key
-    return name if name in job.tensors else None
+    return name if name in context.weights else None
 
 
 def _first(rows: Sequence[Row], key: str) -> Row | None:
@@ -109,50 +128,56 @@ def _first(rows: Sequence[Row], key: str) -> Row | None:
 
 
 def fit_head(
-    wanted: Shapes,
-    tensors: Mapping[str, Tensor],
+    expected: Mapping[str, Tensor],
+    weights: Mapping[str, Weight],
     policy: str,
     discard: str,
     family: Family,
-    report: LoadReport,
-    misfits: Misfits,
-) -> dict[str, Tensor]:
-    """The tensors for what a model has besides its backbone.
+    mismatches: Mismatches,
+) -> Iterator[Fitted]:
+    """Fit the weights of everything but the backbone; all tensors of a module are taken, or none.
 
     Args:
-        wanted: those parts of the model's state dict, as shapes.
-        policy: 'auto' takes what has the model's shape and leaves the rest at init; 'keep' must fill all; 'drop' takes
-            nothing.
-        discard: why the file's head is not taken at all, or ''.
-        family: says which parts the model may lack.
+        expected: that part of the model's state dict.
+        policy: 'auto' takes modules with as many outputs as the model's and leaves the others at init, 'keep' must fill
+            all, 'drop' takes none.
+        discard: the reason to drop the whole head of the file, or ''.
+        family: knows the parts that the model may lack.
     """
     if policy == 'drop' or discard:
         why = discard or "head='drop'"
-        for key in tensors:
-            report.add(key, 'dropped', why)
-        for key in wanted:
-            report.add(key, 'left at init', why)
-        return {}
-    fitted: dict[str, Tensor] = {}
-    for key, tensor in tensors.items():
+        yield from (Fitted(weight.origin, 'dropped', why) for weight in weights.values())
+        yield from (Fitted(key, 'left at init', why) for key in expected)
+        return
+    modules: dict[str, list[str]] = {}
+    for key, weight in weights.items():
         surplus = _first(family.surplus, key)
-        if key not in wanted and surplus is not None:
-            report.add(key, 'dropped', surplus.reason)
-        elif key not in wanted:
-            misfits.unexpected.append(key)
-        elif tensor.shape == wanted[key]:
-            fitted[key] = tensor
-            report.add(key, 'copied')
-        elif policy == 'keep' or tensor.shape[1:] != wanted[key][1:]:
-            misfits.unfit[key] = f'{tuple(tensor.shape)} in the file, {tuple(wanted[key])} in the model'
+        if key in expected:
+            modules.setdefault(key.rpartition('.')[0], []).append(key)
+        elif surplus is not None:
+            yield Fitted(weight.origin, 'dropped', surplus.reason)
         else:
-            report.add(key, 'left at init', f'{len(tensor)} outputs in the file, {wanted[key][0]} in the model')
-    loaded_modules = {key.rpartition('.')[0] for key in fitted}
-    for key in wanted:
-        if key in tensors:
-            continue
-        if policy == 'keep' or key.rpartition('.')[0] in loaded_modules:
-            misfits.missing.append(key)
+            mismatches.unexpected.append(key)
+    initial = set()  # modules left at init
+    for module, keys in modules.items():
+        pairs = {key: (weights[key].tensor, expected[key]) for key in keys}
+        other = [key for key, (tensor, target) in pairs.items() if tensor.shape != target.shape]
+        if other and policy == 'auto' and _other_outputs(list(pairs.values())):
+            initial.add(module)
+            for key, (tensor, target) in pairs.items():
+                yield Fitted(key, 'left at init', f'{len(tensor)} outputs in the file, {len(target)} in the model')
         else:
-            report.add(key, 'left at init', 'not in the file')
-    return fitted
+            mismatches.shapes |= {key: sizes(*pairs[key]) for key in other}
+            yield from (Fitted(key, *weights[key].action(key), weights[key].tensor) for key in keys)
+    for key in [key for key in expected if key not in weights]:
+        module = key.rpartition('.')[0]
+        if (policy == 'keep' or module in modules.keys() - initial) and not key.endswith(COUNTER):
+            mismatches.missing.append(key)
+        else:
+            yield Fitted(key, 'left at init', 'not in the file')
+
+
+def _other_outputs(pairs: Sequence[tuple[Tensor, Tensor]]) -> bool:
+    """Return whether the tensors of a module differ from the model's in one thing: the number of outputs."""
+    alike = all(tensor.ndim == target.ndim > 0 and tensor.shape[1:] == target.shape[1:] for tensor, target in pairs)
+    return alike and len({len(tensor) for tensor, _ in pairs}) == 1

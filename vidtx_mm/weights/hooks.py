@@ -1,4 +1,4 @@
-"""``custom_hooks=[dict(type='vidtx_mm.WeightInflationHook')]``: Runner reads checkpoints of any known source."""
+"""``custom_hooks=[dict(type='vidtx_mm.WeightInflationHook')]``: Runner loads checkpoints of any known source."""
 
 from dataclasses import replace
 from typing import Any
@@ -9,8 +9,7 @@ from mmengine.runner import CheckpointLoader, Runner
 from ..registry import HOOKS
 from .errors import CheckpointError
 from .formats import open_checkpoint
-from .load import adapt, check_complete, unwrapped
-from .options import Options
+from .load import Options, adapt, check_complete, unwrapped
 from .runtime import publish, read
 
 SCHEME = 'vidtx_mm://'
@@ -19,17 +18,17 @@ _OPENED = 'vidtx_mm.opened'
 
 @CheckpointLoader.register_scheme(prefixes=SCHEME)
 def load_from_any_source(filename: str, map_location: Any = None) -> dict[str, Any]:
-    """MMEngine's loader for ``vidtx_mm://<path or web address>``: any format, nothing converted yet."""
+    """Load ``vidtx_mm://<path or web address>`` for MMEngine: any format, not converted yet."""
     opened = read(filename.removeprefix(SCHEME))
     return {'meta': {}, 'state_dict': opened.tensors, _OPENED: opened}
 
 
 @HOOKS.register_module()
 class WeightInflationHook(Hook):
-    """Make ``load_from=``, ``mim test --checkpoint`` and ``--resume`` strict, and open to every known source.
+    """Make ``load_from=``, ``mim test --checkpoint`` and ``--resume`` strict, and accept every known source.
 
     A checkpoint to load is read by :func:`vidtx_mm.weights.open_checkpoint` instead of ``torch.load`` and brought to
-    the model's keys and shapes before Runner and EMAHook take it; the report is logged and saved as
+    the model's keys and shapes before Runner and EMAHook use it. The report is logged and saved as
     ``pretrained_report.txt`` in the work dir. A checkpoint to resume must have exactly the model's keys and shapes.
 
     Args:
@@ -42,19 +41,19 @@ class WeightInflationHook(Hook):
         self.options = Options.parse(options)
 
     def before_run(self, runner: Runner) -> None:
-        """Have ``load_from_any_source`` read the checkpoint, when Runner loads it after initializing the weights."""
+        """Let Runner load the checkpoint by ``load_from_any_source``, after it has initialized the weights."""
         path = runner._load_from
         if path is not None and not runner._resume and not str(path).startswith(SCHEME):
             runner._load_from = SCHEME + str(path)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Bring ``checkpoint['state_dict']`` to the model's keys and shapes; parts left at init are filled in."""
+        """Bring ``checkpoint['state_dict']`` to the model's keys and shapes, and fill in the parts left at init."""
         opened = checkpoint.pop(_OPENED, None) or open_checkpoint(checkpoint)
         if runner._resume:
             name = runner._load_from or 'the latest checkpoint'
             if 'message_hub' not in checkpoint:
                 raise CheckpointError(
-                    f'{name} holds weights alone, no state of a run: start from it by load_from=, without resume'
+                    f'{name} has weights but no state of a run: start from it by load_from=, without resume'
                 )
             check_complete(replace(opened, name=name), runner.model)
             return

@@ -1,4 +1,4 @@
-"""Pure rules on kernels and bias tables: from images to video, and from one window to another."""
+"""Inflate kernels and relative position bias tables from images to video, or resize them to another window."""
 
 import math
 from collections.abc import Sequence
@@ -9,17 +9,17 @@ from ..checks import choose
 from ..layers.position import SPACE_MODES, resize_space_table, resize_time_table
 
 KERNEL_RULES = ('mean', 'center')
-RANDOM = 'random'  # of tubelet kernels only: not inflated, but as the model drew them
-# Of position tables only: nearest along the rows of the flattened grid, as the official TimeSformer reads image ViTs.
+RANDOM = 'random'  # of tubelet kernels only: leave them at init
+# Of position embeddings only: nearest along the flattened grid, as the official TimeSformer loads image ViTs.
 FLAT_NEAREST = 'flat_nearest'
 POS_INTERPOLATIONS = (*SPACE_MODES, FLAT_NEAREST)
 
 
 def inflate_kernel(kernel: Tensor, frames: int, rule: str) -> Tensor:
-    """(out, in, h, w) to (out, in, frames, h, w).
+    """Inflate an (out, in, h, w) kernel to (out, in, frames, h, w).
 
     'mean' gives every frame 1/frames of the kernel (I3D, arXiv 1705.07750); 'center' gives frame frames // 2 all of it
-    and the others zero. Both answer a still clip, away from temporal padding, like the image kernel.
+    and the others zero. Away from temporal padding, both respond to a still clip like the image kernel.
     """
     choose('inflate', rule, KERNEL_RULES)
     if rule == 'mean':
@@ -30,22 +30,22 @@ def inflate_kernel(kernel: Tensor, frames: int, rule: str) -> Tensor:
 
 
 def inflate_bias_table(table: Tensor, window: Sequence[int], target: Sequence[int], mode: str = 'bicubic') -> Tensor:
-    """The relative position biases of a (h, w) window, for a (t, h, w) one.
+    """Inflate the relative position bias table of a (h, w) window to a (t, h, w) one.
 
     Args:
         table: ((2h-1)(2w-1), heads).
         window: (h, w) of the table.
-        target: (t, h, w) wanted.
+        target: (t, h, w) of the result.
 
     Returns:
-        ((2t-1)(2h-1)(2w-1), heads), time slowest: the spatial table, resized, repeated for every offset in time
+        ((2t-1)(2h-1)(2w-1), heads), time slowest: the resized spatial table, repeated for every offset in time
         (Video-Swin-Transformer, swin_transformer.py, inflate_weights).
     """
     return resize_bias_table(table, (1, *window), (1, *target[1:]), mode).repeat(2 * target[0] - 1, 1)
 
 
 def resize_bias_table(table: Tensor, window: Sequence[int], target: Sequence[int], mode: str = 'bicubic') -> Tensor:
-    """The relative position biases of one (t, h, w) window, for another: by ``mode`` in space, linear in time."""
+    """Resize a relative position bias table to another (t, h, w) window: by ``mode`` in space, linearly in time."""
     offsets = [2 * size - 1 for size in window]
     wanted = [2 * size - 1 for size in target]
     if math.prod(offsets) != table.shape[0]:

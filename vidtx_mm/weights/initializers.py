@@ -7,8 +7,7 @@ from mmengine.model import BaseModule, update_init_info
 from torch import nn
 
 from ..registry import WEIGHT_INITIALIZERS
-from .load import adapt, unwrapped
-from .options import Options
+from .load import Options, adapt, copy_into, unwrapped
 from .runtime import publish, read
 
 
@@ -16,8 +15,8 @@ from .runtime import publish, read
 class FromPretrained:
     """Initialize a backbone, or a model with a ``.backbone``, from a checkpoint of any known source.
 
-    The modules whose parameters all come from the file are marked as initialized, because MMEngine would run their own
-    ``init_cfg`` after that of the module above them.
+    Modules whose parameters all come from the file are marked as initialized, because MMEngine runs the ``init_cfg`` of
+    a module after that of its parent.
 
     Args:
         checkpoint: a path or a web address.
@@ -30,7 +29,7 @@ class FromPretrained:
 
     def __call__(self, module: nn.Module) -> None:
         state_dict, report = adapt(read(self.checkpoint), module, self.options)
-        unwrapped(module).load_state_dict({**unwrapped(module).state_dict(), **state_dict})
+        copy_into(module, state_dict)
         publish(report)
         if hasattr(module, '_params_init_info'):
             update_init_info(module, f'{type(self).__name__}: {report.source} from {self.checkpoint}')
@@ -39,7 +38,7 @@ class FromPretrained:
 
 
 def _loaded(module: nn.Module, keys: set[str]) -> Iterator[BaseModule]:
-    """The modules below ``module`` that have parameters, all of them among ``keys``, and load nothing themselves."""
+    """Yield the modules below ``module`` whose parameters are all among ``keys`` and that load nothing themselves."""
     for name, child in module.named_children():
         own = {f'{name}.{key}' for key, _ in child.named_parameters()}
         inner = {key[len(name) + 1 :] for key in keys if key.startswith(f'{name}.')}

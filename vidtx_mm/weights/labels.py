@@ -1,19 +1,21 @@
-"""The orders in which published classifiers list their classes, where it is not the order of MMAction2's lists."""
+"""Class orders of published classifiers that differ from MMAction2's lists."""
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from .errors import CheckpointError
-from .sources.base import Source
+from .sources.base import Source, Weight
 
 CLASSIFIER = 'cls_head.fc_'
 
-# Row i of the file's classifier is class ORDERS[name][i] of MMAction2's label map. Both lists name their classes, and
-# the names match one to one: Sense-X/UniFormer, video_classification/data_list/{k400/kinetics_400_categroies.txt,
-# sthv1/category.txt}; mmaction2, tools/data/{kinetics/label_map_k400.txt, sthv1/label_map.txt}.
+# Row i of the file's classifier is class PERMUTATIONS[name][i] of MMAction2's label map. Computed from the lists of
+# both repositories, whose names match one to one. Sense-X/UniFormer, video_classification/data_list:
+# k400/kinetics_400_categroies.txt, k600/val.csv (folder and label of each line), sthv1/category.txt. mmaction2,
+# tools/data: kinetics/label_map_k400.txt, kinetics/label_map_k600.txt, sthv1/label_map.txt.
 # fmt: off
-ORDERS: dict[str, tuple[int, ...]] = {
+PERMUTATIONS: dict[str, tuple[int, ...]] = {
     'uniformer_k400': (
         267, 192, 94, 228, 54, 280, 352, 57, 98, 170, 28, 212, 327, 363, 117, 38, 3, 234, 12, 315, 395, 253, 161, 274,
         294, 338, 111, 306, 107, 92, 116, 231, 270, 190, 364, 214, 334, 249, 370, 312, 223, 172, 297, 366, 29, 307, 378,
@@ -34,6 +36,36 @@ ORDERS: dict[str, tuple[int, ...]] = {
         295, 171, 286, 245, 101, 303, 220, 34, 354, 189, 143, 229, 22, 282, 173, 384, 146, 194, 240, 184, 31, 69, 4,
         218,
     ),
+    'uniformer_k600': (
+        175, 380, 512, 538, 134, 271, 423, 226, 458, 337, 310, 346, 427, 590, 234, 197, 88, 449, 390, 472, 242,
+        54, 372, 53, 402, 559, 201, 530, 367, 24, 50, 541, 266, 558, 325, 591, 63, 92, 461, 280, 333, 544, 163,
+        252, 162, 183, 45, 198, 362, 253, 391, 557, 581, 515, 366, 180, 305, 116, 223, 520, 275, 267, 42, 587,
+        211, 446, 11, 196, 525, 102, 277, 66, 147, 284, 137, 578, 264, 354, 209, 306, 377, 187, 125, 597, 464,
+        112, 342, 363, 67, 539, 416, 470, 278, 447, 314, 2, 535, 34, 324, 261, 545, 459, 233, 167, 573, 480,
+        542, 431, 505, 78, 248, 46, 516, 344, 554, 598, 28, 389, 349, 572, 368, 552, 304, 71, 79, 221, 350, 595,
+        386, 265, 61, 168, 294, 486, 160, 376, 406, 141, 501, 490, 399, 132, 229, 286, 392, 514, 534, 224, 296,
+        249, 225, 484, 260, 400, 142, 410, 506, 477, 27, 397, 441, 157, 547, 347, 583, 499, 334, 360, 519, 290,
+        37, 463, 445, 302, 58, 585, 292, 258, 191, 570, 140, 546, 87, 22, 532, 256, 444, 565, 190, 158, 165,
+        403, 308, 471, 148, 383, 151, 504, 375, 0, 243, 268, 217, 301, 101, 200, 72, 285, 497, 556, 488, 41,
+        139, 370, 473, 561, 270, 312, 465, 263, 251, 118, 485, 543, 176, 517, 549, 91, 408, 479, 43, 181, 528,
+        550, 336, 274, 566, 192, 164, 345, 287, 596, 1, 81, 136, 31, 122, 491, 55, 407, 422, 510, 453, 385, 155,
+        524, 32, 86, 238, 521, 189, 210, 474, 388, 482, 172, 326, 222, 348, 33, 135, 133, 476, 417, 3, 357, 95,
+        227, 208, 272, 409, 555, 424, 205, 500, 412, 293, 36, 341, 553, 457, 452, 146, 456, 438, 507, 498, 509,
+        442, 460, 26, 99, 282, 588, 6, 169, 115, 329, 231, 279, 219, 220, 430, 303, 413, 467, 369, 571, 262,
+        124, 352, 156, 236, 166, 94, 12, 152, 64, 127, 184, 154, 84, 203, 47, 483, 51, 309, 19, 128, 188, 421,
+        65, 195, 330, 213, 9, 599, 584, 384, 237, 117, 215, 114, 104, 121, 319, 13, 297, 39, 356, 323, 379, 316,
+        526, 533, 130, 374, 68, 185, 291, 98, 178, 75, 100, 105, 387, 361, 186, 23, 76, 56, 580, 381, 320, 85,
+        489, 321, 454, 439, 129, 289, 59, 216, 143, 77, 327, 494, 300, 575, 567, 255, 207, 48, 405, 393, 317,
+        123, 131, 113, 495, 307, 364, 177, 478, 493, 582, 69, 455, 62, 432, 569, 529, 315, 103, 401, 173, 60,
+        396, 466, 331, 418, 353, 343, 138, 335, 144, 218, 283, 269, 126, 518, 153, 358, 574, 487, 531, 108, 433,
+        241, 340, 206, 18, 4, 579, 161, 35, 537, 563, 212, 199, 576, 44, 90, 332, 273, 411, 171, 589, 21, 299,
+        564, 8, 214, 159, 230, 513, 25, 29, 107, 57, 586, 551, 469, 462, 281, 522, 202, 394, 382, 351, 110, 318,
+        38, 52, 179, 560, 250, 174, 451, 80, 448, 7, 562, 481, 437, 82, 434, 83, 245, 450, 10, 492, 311, 40,
+        247, 16, 398, 313, 511, 426, 339, 145, 328, 89, 119, 17, 240, 540, 373, 322, 593, 594, 536, 149, 20,
+        120, 74, 93, 355, 508, 378, 365, 577, 111, 502, 246, 435, 440, 194, 15, 548, 298, 235, 415, 5, 109, 228,
+        97, 182, 170, 443, 436, 568, 276, 257, 96, 503, 259, 193, 475, 429, 420, 106, 404, 419, 239, 428, 338,
+        523, 204, 14, 150, 244, 468, 49, 395, 371, 70, 254, 30, 425, 288, 496, 592, 527, 73, 414, 232, 295, 359,
+    ),
     'uniformer_ssv1': (
         6, 68, 123, 120, 116, 11, 60, 124, 89, 88, 96, 105, 94, 156, 9, 76, 0, 83, 71, 42, 73, 84, 98, 121, 152, 148,
         134, 67, 81, 34, 90, 63, 12, 65, 110, 103, 77, 70, 150, 141, 39, 10, 45, 51, 26, 18, 5, 7, 97, 19, 104, 173,
@@ -45,34 +77,35 @@ ORDERS: dict[str, tuple[int, ...]] = {
     ),
 }
 # fmt: on
-CLASS_ORDERS = ('auto', 'as_is', *ORDERS)
+CLASS_ORDERS = ('auto', 'as_is', *PERMUTATIONS)  # values of class_order=
 
 
-def in_order(head: Mapping[str, Tensor], source: Source, order: str) -> tuple[dict[str, Tensor], str]:
+def in_order(head: Mapping[str, Weight], source: Source, order: str) -> tuple[dict[str, Weight], str]:
     """Bring the rows of a classifier to the order of MMAction2's lists.
 
     Args:
-        head: a checkpoint's tensors besides the backbone's, under our keys.
-        order: one of ``CLASS_ORDERS``; 'auto' takes what ``source`` declares for that number of classes.
+        head: a checkpoint's weights besides the backbone's, under our keys.
+        order: one of ``CLASS_ORDERS``; 'auto' takes the order that ``source`` declares for that number of classes.
 
     Returns:
-        The tensors, and a note on what was done or is unknown (or '').
+        The weights, and a note on what was done or is unknown (or '').
 
     Raises:
         CheckpointError: if the order is one of another number of classes.
     """
-    classifier = {key: tensor for key, tensor in head.items() if key.startswith(CLASSIFIER)}
-    classes = len(next(iter(classifier.values()), ()))
-    remark = source.order_doubts.get(classes, '') if order == 'auto' else ''
+    classifier = {key: weight for key, weight in head.items() if key.startswith(CLASSIFIER)}
+    classes = next((len(weight.tensor) for weight in classifier.values() if weight.tensor.ndim), 0)
+    doubt = source.order_doubts.get(classes, '') if order == 'auto' else ''
     if order == 'auto':
         order = source.class_orders.get(classes, 'as_is')
     if not classifier or order == 'as_is':
-        return dict(head), remark
-    remark = (
+        return dict(head), doubt
+    note = (
         f"the classifier's rows were brought from the order {order!r} to that of MMAction2's label map; "
         "class_order='as_is' keeps the order of the file"
     )
-    return {**head, **{key: reorder(tensor, order) for key, tensor in classifier.items()}}, remark
+    reordered = {key: weight._replace(tensor=reorder(weight.tensor, order)) for key, weight in classifier.items()}
+    return {**head, **reordered}, note
 
 
 def reorder(rows: Tensor, order: str) -> Tensor:
@@ -81,11 +114,12 @@ def reorder(rows: Tensor, order: str) -> Tensor:
     Raises:
         CheckpointError: if the numbers of classes differ.
     """
-    permutation = ORDERS[order]
-    if len(rows) != len(permutation):
+    permutation = PERMUTATIONS[order]
+    if rows.shape[:1] != (len(permutation),):
         raise CheckpointError(
-            f'class_order={order!r} is of {len(permutation)} classes, the classifier in the file has {len(rows)}'
+            f'class_order={order!r} is for {len(permutation)} classes, but the classifier in the file has '
+            f'{len(rows) if rows.ndim else 0}: choose another class_order'
         )
-    result = rows.new_empty(rows.shape)
+    result = torch.empty_like(rows)
     result[list(permutation)] = rows
     return result

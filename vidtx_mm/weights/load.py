@@ -1,23 +1,60 @@
-"""The entrance: a checkpoint of any known source becomes a model's state dict, strictly, with a report."""
+"""Load a checkpoint of any known source into a model: strictly, and with a report."""
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from ..checks import choose
 from .errors import CheckpointError, listed
-from .fit import Misfits, Shapes, fit_backbone, fit_head
+from .fit import COUNTER, Mismatches, fit_backbone, fit_head, sizes
 from .formats import Opened, open_checkpoint
-from .inflate import KERNEL_RULES
-from .labels import in_order
-from .options import Options
-from .report import Entry, LoadReport
-from .sources import FAMILIES, OWN, SOURCES, Family, Job, Rename, Source, canonical, detect
+from .inflate import KERNEL_RULES, POS_INTERPOLATIONS, RANDOM
+from .labels import CLASS_ORDERS, in_order
+from .report import LoadReport
+from .sources import FAMILIES, OWN, PREFIX, SOURCES, Context, Family, Rename, Source, canonical, detect
 
-PREFIX = 'backbone.'
+HEADS = ('auto', 'keep', 'drop')
+
+
+@dataclass(frozen=True)
+class Options:
+    """Arguments of a load; see :func:`load_pretrained`."""
+
+    source: str = 'auto'
+    inflate: str | None = None
+    head: str = 'auto'
+    class_order: str = 'auto'
+    pos_interpolation: str = 'bicubic'
+    keep_init: str = ''
+
+    def __post_init__(self) -> None:
+        choose('source', self.source, ('auto', OWN, *SOURCES))
+        choose('inflate', self.inflate, (None, *KERNEL_RULES, RANDOM))
+        choose('head', self.head, HEADS)
+        choose('class_order', self.class_order, CLASS_ORDERS)
+        choose('pos_interpolation', self.pos_interpolation, POS_INTERPOLATIONS)
+        try:
+            re.compile(self.keep_init)
+        except re.error as error:
+            raise ValueError(f'keep_init={self.keep_init!r} is not a regular expression: {error}') from error
+
+    @classmethod
+    def parse(cls, options: Mapping[str, Any]) -> 'Options':
+        """Build from keyword arguments.
+
+        Raises:
+            TypeError: for unknown ones, with the valid ones.
+        """
+        valid = [option.name for option in fields(cls)]
+        unknown = [name for name in options if name not in valid]
+        if unknown:
+            raise TypeError(f'unknown option {listed(unknown)}: choose from {", ".join(valid)}')
+        return cls(**options)
 
 
 def load_pretrained(
@@ -34,182 +71,196 @@ def load_pretrained(
 
     Args:
         path_or_dict: a file, a web address, or a checkpoint in memory (see :func:`.formats.open_checkpoint`).
-        source: a name of ``SOURCES``, 'own' for the model's own keys, or 'auto' to recognize it by keys and shapes.
-        inflate: how image kernels become video kernels, 'mean' or 'center' (see :func:`.inflate.inflate_kernel`); None
-            takes the rule with which the family's published models were made. 'random', for ViViT's tubelets, leaves
-            them as the model drew them.
-        head: 'auto' loads the classifier if the class counts agree and leaves it at init otherwise; an image model's
-            classifier is not taken for a video model. 'keep' must load all of it, 'drop' none.
-        class_order: the order of the file's classes: a name of ``labels.ORDERS``, from which the classifier is brought
-            to that of MMAction2's lists; 'as_is' keeps the file's order; 'auto' knows what the source publishes.
-        pos_interpolation: 'bicubic' or 'nearest', for position embeddings and bias tables of another size in space;
-            'flat_nearest', for position embeddings, is the rule of the official TimeSformer's loader, which mixes up
-            rows and columns.
-        keep_init: regular expression for whole names of backbone parameters that stay at init, whatever the file
-            holds.
+        source: a name in ``SOURCES``, 'own' for the model's own keys, or 'auto' to recognize it by keys and shapes.
+        inflate: rule for kernels of image models, 'mean' or 'center' (see :func:`.inflate.inflate_kernel`); None takes
+            that of the family's published models. 'random' leaves ViViT's tubelet kernel at init.
+        head: 'auto' loads a classifier of as many classes as the model's and leaves others at init; the classifier of
+            an image model is not loaded into a video model. 'keep' must load all of it, 'drop' none.
+        class_order: order of the file's classes, a name in ``labels.PERMUTATIONS``; the classifier is brought to the
+            order of MMAction2's lists. 'as_is' keeps the file's order; 'auto' knows that of each source.
+        pos_interpolation: 'bicubic' or 'nearest', for position embeddings and relative position bias tables of another
+            size in space; 'flat_nearest', for position embeddings, is the rule of the official TimeSformer's loader,
+            which mixes up rows and columns.
+        keep_init: regular expression for full names of backbone parameters that stay at init.
 
     Returns:
-        The report of what was done with every tensor.
+        The report: one record per tensor.
 
     Raises:
-        CheckpointError: if anything is unknown, missing or of another shape; the model is then unchanged.
+        CheckpointError: if anything is unknown, missing or of another shape. The model is then unchanged.
     """
     options = Options(source, inflate, head, class_order, pos_interpolation, keep_init)
     state_dict, report = adapt(open_checkpoint(path_or_dict), model, options)
-    model = unwrapped(model)
-    model.load_state_dict({**model.state_dict(), **state_dict})
+    copy_into(model, state_dict)
     return report
 
 
+def copy_into(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
+    """Copy the result of :func:`adapt` into ``model``."""
+    model = unwrapped(model)
+    model.load_state_dict({**model.state_dict(), **state_dict})
+
+
 def adapt(opened: Opened, model: nn.Module, options: Options | None = None) -> tuple[dict[str, Tensor], LoadReport]:
-    """The part of ``model``'s state dict that a checkpoint gives, and the report. Changes neither.
+    """Return the part of ``model``'s state dict that a checkpoint gives, and the report. Neither is changed.
 
     Raises:
         CheckpointError: see :func:`load_pretrained`.
     """
     options = options or Options()
     model = unwrapped(model)
-    backbone = getattr(model, 'backbone', model)
+    backbone: Any = getattr(model, 'backbone', model)
     family = FAMILIES.get(getattr(backbone, 'family', ''))
     if family is None:
         raise CheckpointError(
-            f'{type(model).__name__} is no backbone of vidtx_mm and has none as .backbone ({type(backbone).__name__}): '
-            "only those can take other sources' weights"
+            f'{opened.name}: {type(model).__name__} is not a vidtx_mm backbone and has no .backbone that is one '
+            f'({type(backbone).__name__}): build one, only those take checkpoints of other sources'
         )
-    bare = backbone is model
-    prefix = '' if bare else PREFIX
-    body, head = split({(PREFIX if bare else '') + key: value.shape for key, value in model.state_dict().items()})
+    prefix = '' if backbone is model else PREFIX
+    body = backbone.state_dict()
+    rest = {key: value for key, value in model.state_dict().items() if prefix and not key.startswith(prefix)}
     try:
         if options.keep_init and not any(re.fullmatch(options.keep_init, key) for key in body):
             raise CheckpointError(
-                f'keep_init={options.keep_init!r} is the whole name of no parameter; they are {listed(body)}'
+                f'keep_init={options.keep_init!r} is not the full name of a parameter; they are {listed(body)}'
             )
-        found = choose_source(opened, body, head, backbone, options)
-        _check_family(found, family, backbone)
-        _check_attributes(found, opened.tensors, backbone, options.keep_init)
-        file = canonical(opened.tensors, found)
+        source = choose_source(opened, body, rest, backbone.ndim, options)
+        _check_family(source, family, backbone)
+        _check_implied_args(source, opened.tensors, backbone, options.keep_init)
+        file = canonical(opened.tensors, source)
+        head, order_note = in_order(file.head, source, options.class_order)
     except CheckpointError as error:
         raise CheckpointError(f'{opened.name} into {type(backbone).__name__}: {error}') from error
 
-    report = LoadReport(opened.name, opened.container, found.title, type(model).__name__)
-    file_body, file_head = split(file.tensors)
-    file_head, remark = in_order(file_head, found, options.class_order)
-    images = found.ndim < getattr(backbone, 'ndim', 3)
-    job = Job(
-        file_body, backbone, options.inflate or family.inflate, options.pos_interpolation, images, options.keep_init
-    )
-    misfits = Misfits()
-    state_dict = {prefix + key: tensor for key, tensor in fit_backbone(body, job, family, report, misfits).items()}
-    body_entries, report.entries = _named(report.entries, file.renamed, PREFIX, prefix), []
-    discard = 'the model is a bare backbone' if bare else ''
+    images = source.ndim < backbone.ndim
+    inflate = options.inflate or family.inflate
+    context = Context(file.backbone, backbone, inflate, options.pos_interpolation, images, options.keep_init)
+    discard = '' if prefix else 'the model is a bare backbone'
     if images and options.head == 'auto':
         discard = discard or 'an image classifier does not serve video'
-    loaded_head = fit_head(head, file_head, options.head, discard, family, report, misfits)
-    report.entries = body_entries + _named(report.entries, file.renamed, '', '')
-    if misfits:
+    mismatches = Mismatches()
+    fitted = [
+        *((prefix, item) for item in fit_backbone(body, context, family, mismatches)),
+        *(('', item) for item in fit_head(rest, head, options.head, discard, family, mismatches)),
+    ]
+    if mismatches:
         raise CheckpointError(
-            f'{opened.name} ({found.title}) does not fit {type(backbone).__name__}:\n{misfits}\n'
-            f'{_advice(family, misfits)}Make the model like '
-            "the file (arch, attention, patch_size, window_size, ...); head='drop' leaves out a head that is not wanted"
+            f'{opened.name} ({source.title}) does not fit {type(backbone).__name__}:\n{mismatches}\n'
+            f'{_advice(family, mismatches)}Build the model like the file (arch, attention, patch_size, window_size, '
+            "...), or set head='drop' to leave out a head that is not needed"
         )
+    report = LoadReport(opened.name, opened.container, source.title, type(model).__name__)
+    state_dict: dict[str, Tensor] = {}
+    for part, item in fitted:
+        key = item.key if item.action == 'dropped' else part + item.key
+        report.add(key, item.action, item.detail)
+        if item.tensor is not None:
+            state_dict[key] = item.tensor
     for key, reason in file.dropped.items():
         report.add(key, 'dropped', reason)
-    report.notes += [remark] if remark and loaded_head else []
-    report.notes += _inflation_notes(options.inflate, job, report)
-    report.notes += family.remarks(found, file, model) if family.remarks else []
-    state_dict |= loaded_head
+    report.notes += [order_note] if order_note and head.keys() & state_dict.keys() else []
+    report.notes += _inflation_notes(options.inflate, context, report)
+    report.notes += family.remarks(source, file, model) if family.remarks else []
     report.count(model, state_dict)
     return state_dict, report
 
 
-def _advice(family: Family, misfits: Misfits) -> str:
-    keys = misfits.missing + misfits.unexpected
+def _advice(family: Family, mismatches: Mismatches) -> str:
+    keys = mismatches.missing + mismatches.unexpected
     return ''.join(
         f'{text}.\n' for pattern, text in family.advice.items() if any(re.fullmatch(pattern, key) for key in keys)
     )
 
 
-def _inflation_notes(asked: str | None, job: Job, report: LoadReport) -> list[str]:
-    if job.images and asked is None and report.keys('inflated'):
-        others = ', '.join(f'inflate={rule!r}' for rule in KERNEL_RULES if rule != job.inflate)
+def _inflation_notes(asked: str | None, context: Context, report: LoadReport) -> list[str]:
+    if context.images and asked is None and report.keys('inflated'):
+        others = ', '.join(f'inflate={rule!r}' for rule in KERNEL_RULES if rule != context.inflate)
         return [
-            f'image kernels were inflated by {job.inflate!r}, as for the published models; {others} is the other rule'
+            f'image kernels were inflated by {context.inflate!r}, as for the published models; the other rule is '
+            f'{others}'
         ]
-    if asked and not job.images:
-        return [f'inflate={asked!r} had nothing to do: the checkpoint is no image model']
+    if asked and not context.images:
+        return [f'inflate={asked!r} had no effect: the checkpoint is not of an image model']
     return []
 
 
-def split(named: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What belongs to the backbone, under its own keys, and the rest."""
-    body = {key[len(PREFIX) :]: value for key, value in named.items() if key.startswith(PREFIX)}
-    return body, {key: value for key, value in named.items() if not key.startswith(PREFIX)}
-
-
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The model inside DistributedDataParallel and the like."""
+    """Return the model inside DistributedDataParallel and similar wrappers."""
     inner = getattr(model, 'module', None)
     return unwrapped(inner) if isinstance(inner, nn.Module) and not hasattr(model, 'backbone') else model
 
 
-def choose_source(opened: Opened, wanted: Shapes, head: Shapes, backbone: nn.Module, options: Options) -> Source:
-    """The source that the options name, or the one recognized; the model's own keys and shapes are recognized first.
+def choose_source(
+    opened: Opened, body: Mapping[str, Tensor], head: Mapping[str, Tensor], ndim: int, options: Options
+) -> Source:
+    """Return the source that the options name, or recognize it; the model's own keys and shapes are tried first.
 
     Args:
-        wanted: the backbone's state dict; ``head``: that of the rest of the model.
+        body: the backbone's state dict.
+        head: that of the rest of the model.
+        ndim: 2 if the backbone is for images, 3 for video.
     """
-    prefixed = any(key.startswith(PREFIX) for key in opened.tensors)
-    rows = (Rename(r'.+', r'\g<0>'),) if prefixed else (Rename(r'.+', PREFIX + r'\g<0>'),)
-    ndim = getattr(backbone, 'ndim', 3)
-    own = Source(OWN, 'vidtx_mm', tuple(FAMILIES), ndim, marks={}, renames=rows)
+    same = Rename(r'.+', r'\g<0>')
+    own = Source(title='vidtx_mm', signature={}, name=OWN, families=tuple(FAMILIES), ndim=ndim, backbone=(same,))
+    tensors, others = opened.tensors, {}
+    if any(key.startswith(PREFIX) for key in tensors):
+        own = replace(own, backbone=(Rename(re.escape(PREFIX) + '(.+)', r'\1'),), head=(same,))
+        others = {key: value for key, value in tensors.items() if not key.startswith(PREFIX)}
+        tensors = {key.removeprefix(PREFIX): value for key, value in tensors.items() if key not in others}
     if options.source == OWN:
         return own
     if options.source != 'auto':
         return SOURCES[options.source]
-    body, rest = split(opened.tensors) if prefixed else (opened.tensors, {})
-    same = {key: tensor.shape for key, tensor in body.items()} == wanted
     # A published file may have the backbone's very keys and another name for the head (mmpose 0.x: keypoint_head).
-    return own if same and (not head or rest.keys() <= head.keys()) else detect(opened.tensors)
+    known = not head or others.keys() <= head.keys()
+    return own if known and _shapes(tensors) == _shapes(body) else detect(opened.tensors)
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {key: tensor.shape for key, tensor in tensors.items() if not key.endswith(COUNTER)}
 
 
 def check_complete(opened: Opened, model: nn.Module) -> None:
-    """That a checkpoint has exactly the model's keys and shapes, as resuming needs.
+    """Check that a checkpoint has exactly the model's keys and shapes, as resuming requires.
 
     Raises:
-        CheckpointError: which lists both sides.
+        CheckpointError: otherwise, with all differences.
     """
-    file = {key: tensor.shape for key, tensor in opened.tensors.items()}
-    wanted = {key: tensor.shape for key, tensor in unwrapped(model).state_dict().items()}
-    misfits = Misfits(
-        missing=[key for key in wanted if key not in file],
-        unexpected=[key for key in file if key not in wanted],
-        unfit={
-            key: f'{tuple(file[key])} in the file, {tuple(shape)} in the model'
-            for key, shape in wanted.items()
-            if key in file and file[key] != shape
+    expected = unwrapped(model).state_dict()
+    file = opened.tensors
+    mismatches = Mismatches(
+        missing=[key for key in expected if key not in file and not key.endswith(COUNTER)],
+        unexpected=[key for key in file if key not in expected],
+        shapes={
+            key: sizes(file[key], target)
+            for key, target in expected.items()
+            if key in file and file[key].shape != target.shape
         },
     )
-    if misfits:
+    if mismatches:
         raise CheckpointError(
-            f'{opened.name} is not a checkpoint of this very {type(unwrapped(model)).__name__} and cannot be resumed:\n'
-            f'{misfits}\nResume with the config of that run, or start a new run from its weights by load_from='
+            f'{opened.name} is not a checkpoint of this {type(unwrapped(model)).__name__} and cannot be resumed:\n'
+            f'{mismatches}\nResume with the config of that run, or start a new run from its weights by load_from='
         )
 
 
-def _check_family(source: Source, family: Family, backbone: nn.Module) -> None:
+def _check_family(source: Source, family: Family, backbone: Any) -> None:
     if family.name not in source.families:
         raise CheckpointError(f'this is a checkpoint of {listed(source.families)} ({source.title}): build that model')
-    if source.ndim > getattr(backbone, 'ndim', 3):
+    if source.ndim > backbone.ndim:
         raise CheckpointError(
-            f'this is a 3-D (video) checkpoint ({source.title}), the model is 2-D (images): '
-            'give it an image checkpoint, or build the video model'
+            f'this is a 3-D (video) checkpoint ({source.title}), but the model is 2-D (images): load an image '
+            'checkpoint, or build the video model'
         )
 
 
-def _check_attributes(source: Source, tensors: Mapping[str, Tensor], backbone: nn.Module, keep_init: str) -> None:
-    told = source.tells(tensors) if source.tells else {}
-    told = {name: value for name, value in told.items() if not re.fullmatch(keep_init, name)}
-    wrong = {name: value for name, value in told.items() if getattr(backbone, name) != value}
+def _check_implied_args(source: Source, tensors: Mapping[str, Tensor], backbone: nn.Module, keep_init: str) -> None:
+    implied = source.implied_args(tensors) if source.implied_args else {}
+    wrong = {
+        name: value
+        for name, value in implied.items()
+        if not re.fullmatch(keep_init, name) and getattr(backbone, name) != value
+    }
     if wrong:
         raise CheckpointError(
             f'this is a checkpoint ({source.title}) of a model with {_arguments(wrong)}, but this '
@@ -220,21 +271,3 @@ def _check_attributes(source: Source, tensors: Mapping[str, Tensor], backbone: n
 
 def _arguments(values: Mapping[str, Any]) -> str:
     return ', '.join(f'{name}={value!r}' for name, value in values.items())
-
-
-def _named(entries: list[Entry], renamed: Mapping[str, str], origin: str, prefix: str) -> list[Entry]:
-    """Entries under the model's keys (dropped ones under the file's), called renamed where the two differ.
-
-    Args:
-        origin: what comes before the entries' keys in the canonical names.
-        prefix: what comes before them in the model's.
-    """
-    named = []
-    for entry in entries:
-        key, was = prefix + entry.key, renamed.get(origin + entry.key, origin + entry.key)
-        if entry.action == 'dropped':
-            key = was
-        elif entry.action == 'copied' and was.removeprefix(PREFIX) != key.removeprefix(PREFIX):
-            entry = replace(entry, action='renamed', detail=f'from {was}')
-        named.append(replace(entry, key=key))
-    return named

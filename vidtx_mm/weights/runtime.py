@@ -1,4 +1,4 @@
-"""What the MMEngine wrappers share: reading once per job, and telling the user."""
+"""Parts of the MMEngine wrappers: read a checkpoint once per job, and publish the report."""
 
 from logging import FileHandler
 from pathlib import Path
@@ -14,7 +14,7 @@ REPORT_NAME = 'pretrained_report.txt'
 
 
 def read(checkpoint: str) -> Opened:
-    """Open a checkpoint on every process; a web address is downloaded by the first one alone."""
+    """Open a checkpoint on every process; only the first one downloads a web address."""
     if is_url(checkpoint) and get_world_size() > 1:
         if get_rank() == 0:
             fetch(checkpoint)
@@ -26,8 +26,8 @@ def read(checkpoint: str) -> Opened:
 def publish(report: LoadReport, work_dir: str | Path | None = None) -> None:
     """Log the report and save it as ``pretrained_report.txt`` in the work dir.
 
-    Without ``work_dir`` it is the one of the running Runner, whose log lies in <work_dir>/<time>/; outside a Runner
-    nothing is saved.
+    ``work_dir`` defaults to that of the running Runner, whose log is in <work_dir>/<time>/. Without a Runner nothing is
+    saved.
     """
     print_log(str(report), logger='current')
     if work_dir is None:

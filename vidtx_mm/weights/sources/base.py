@@ -1,4 +1,4 @@
-"""The vocabulary of the tables: how a source's keys become ours, and how its tensors become a family's."""
+"""Tables that describe a checkpoint format (:class:`Source`) and the rules of a backbone family (:class:`Family`)."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -10,16 +10,17 @@ from torch import Tensor
 
 from ..errors import CheckpointError, listed
 
-OWN = 'own'  # the source of checkpoints with the model's own keys
+OWN = 'own'  # the source of checkpoints that have the model's own keys
+PREFIX = 'backbone.'  # of a backbone's keys in the state dict of a whole model
 
 
 @dataclass(frozen=True)
 class Rename:
-    """One row of a key map: keys that match ``pattern`` as a whole get the name ``target`` (in ``re.sub`` notation).
+    """One row of a key map: a key that matches ``pattern`` in full is renamed to ``target`` (``re.sub`` notation).
 
     Attributes:
-        target: None drops the key on purpose, for ``reason``.
-        transform: applied to the tensor, e.g. a transposition.
+        target: None drops the key, for ``reason``.
+        transform: applied to the tensor, for example a transposition.
         part: (i, n): the tensor is piece i of n that are joined along the first axis (q, k, v into qkv).
     """
 
@@ -30,53 +31,85 @@ class Rename:
     part: tuple[int, int] | None = None
 
 
-@dataclass(frozen=True)
-class Source:
-    """A published form of checkpoints.
-
-    After ``canonical`` its keys are ours: ``backbone.<the backbone's state-dict key>`` and ``cls_head.fc_cls.*``.
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """A checkpoint format that can be recognized.
 
     Attributes:
-        name: the word for ``source=``.
         title: who publishes it, in words.
-        families: the backbones whose weights it holds.
-        ndim: 2 if it holds an image model, 3 for a video model.
-        marks: patterns of keys, each with its tensor's number of axes, that a file of this source has; a file is
-            recognized if each matches a key as a whole.
-        absent: patterns that no key of this source matches.
-        renames: the key map; the first row that matches counts, a key that none matches is an error.
-        refusal: why such a file, though recognized, cannot be loaded, and what to use instead.
-        class_orders: number of classes -> the order (of ``labels.ORDERS``) in which its classifiers list them.
-        order_doubts: number of classes -> what is unknown about the order, for the report.
-        tells: from a file's tensors, the attributes of the backbone that they demand but that their keys and shapes
-            under our names do not show.
+        signature: key pattern -> number of axes of its tensor. A file has this format if every pattern matches one of
+            its keys in full.
+        absent: patterns that match no key of this format.
     """
 
-    name: str
     title: str
-    families: tuple[str, ...]
-    ndim: int
-    marks: Mapping[str, int]
+    signature: Mapping[str, int]
     absent: tuple[str, ...] = ()
-    renames: tuple[Rename, ...] = ()
-    refusal: str = ''
-    class_orders: Mapping[int, str] = field(default_factory=dict)
-    order_doubts: Mapping[int, str] = field(default_factory=dict)
-    tells: Callable[[Mapping[str, Tensor]], dict[str, Any]] | None = None
 
     def recognizes(self, tensors: Mapping[str, Tensor]) -> bool:
         return all(
             any(tensor.ndim == ndim and re.fullmatch(pattern, key) for key, tensor in tensors.items())
-            for pattern, ndim in self.marks.items()
+            for pattern, ndim in self.signature.items()
         ) and not any(re.fullmatch(pattern, key) for pattern in self.absent for key in tensors)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unsupported(Format):
+    """A format that cannot be loaded, recognized so that the error can say why: ``reason`` and remedy."""
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source(Format):
+    """A format that can be loaded.
+
+    Attributes:
+        name: the value of ``source=``.
+        families: the backbone families whose weights it holds.
+        ndim: 2 for an image model, 3 for a video model.
+        backbone: key map to the backbone's own keys. The first row that matches counts.
+        head: key map of all other keys, to those of the whole model. A key that no row matches is an error.
+        class_orders: number of classes -> name of the order (in ``labels.PERMUTATIONS``) of the classifier's rows.
+        order_doubts: number of classes -> note on an unknown order, for the report.
+        implied_args: returns, from the tensors of a file, the config arguments of the backbone that they imply but that
+            keys and shapes do not show after renaming.
+    """
+
+    name: str
+    families: tuple[str, ...]
+    ndim: int
+    backbone: tuple[Rename, ...]
+    head: tuple[Rename, ...] = ()
+    class_orders: Mapping[int, str] = field(default_factory=dict)
+    order_doubts: Mapping[int, str] = field(default_factory=dict)
+    implied_args: Callable[[Mapping[str, Tensor]], dict[str, Any]] | None = None
+
+
+class Weight(NamedTuple):
+    """A tensor and its origin: the key in the file, or the keys that were joined."""
+
+    tensor: Tensor
+    origin: str
+
+    def action(self, key: str) -> tuple[str, str]:
+        """Return the action and detail of a report that takes this tensor as it is for ``key``."""
+        same = self.origin in (key, PREFIX + key)
+        return ('copied', '') if same else ('renamed', f'from {self.origin}')
 
 
 @dataclass
 class Canonical:
-    """A checkpoint under our keys: its tensors, the old name of each renamed one, and what was dropped and why."""
+    """A checkpoint under our keys.
 
-    tensors: dict[str, Tensor] = field(default_factory=dict)
-    renamed: dict[str, str] = field(default_factory=dict)
+    Attributes:
+        backbone: by the backbone's own keys.
+        head: by the keys of the whole model.
+        dropped: key in the file -> reason.
+    """
+
+    backbone: dict[str, Weight] = field(default_factory=dict)
+    head: dict[str, Weight] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
 
 
@@ -84,49 +117,68 @@ def canonical(tensors: Mapping[str, Tensor], source: Source) -> Canonical:
     """Apply the key map of ``source``.
 
     Raises:
-        CheckpointError: for keys that no row matches, two keys of one name, and missing pieces of a joined tensor.
+        CheckpointError: for keys that no row matches, two keys with one name, missing pieces of a joined tensor, and
+            tensors of a shape that cannot be transformed or joined.
     """
     result, unknown = Canonical(), []
-    pieces: dict[str, dict[int, tuple[str, Tensor, int]]] = {}
+    rows = [(result.backbone, row) for row in source.backbone] + [(result.head, row) for row in source.head]
+    pieces: dict[str, dict[int, Weight]] = {}
+    joined: dict[str, tuple[dict[str, Weight], int]] = {}
     for key, tensor in tensors.items():
-        row = next((row for row in source.renames if re.fullmatch(row.pattern, key)), None)
-        if row is None:
+        part, row = next((item for item in rows if re.fullmatch(item[1].pattern, key)), (None, None))
+        if part is None or row is None:
             unknown.append(key)
-            continue
-        if row.target is None:
+        elif row.target is None:
             result.dropped[key] = row.reason
-            continue
-        name = re.sub(row.pattern, row.target, key)
-        value = tensor if row.transform is None else row.transform(tensor)
-        index, count = row.part or (0, 1)
-        if index in pieces.setdefault(name, {}):
-            raise CheckpointError(f'{key} and {pieces[name][index][0]} are both {name}: the file holds two models')
-        pieces[name][index] = (key, value, count)
+        else:
+            name, (index, count) = re.sub(row.pattern, row.target, key), row.part or (0, 1)
+            if index in pieces.setdefault(name, {}):
+                raise CheckpointError(
+                    f'{key} and {pieces[name][index].origin} are both {name}: split the file, it has two models'
+                )
+            pieces[name][index] = Weight(_transformed(key, tensor, row, source), key)
+            joined[name] = part, count
     if unknown:
         raise CheckpointError(
-            f'keys that {source.title} does not have: {listed(unknown)}. Name another source=, or delete these keys '
-            'from the checkpoint if they are not wanted'
+            f'unknown keys for {source.title}: {listed(unknown)}. Set another source=, or delete these keys from the '
+            'checkpoint if they are not needed'
         )
-    for name, found in pieces.items():
-        keys, values, counts = zip(*(found[index] for index in sorted(found)), strict=True)
-        if len(found) != counts[0]:
-            raise CheckpointError(f'{name} is joined from {counts[0]} tensors, but the file has only {listed(keys)}')
-        result.tensors[name] = values[0] if len(values) == 1 else torch.cat(values)
-        if keys != (name,):
-            result.renamed[name] = ' + '.join(keys)
+    for name, (part, count) in joined.items():
+        part[name] = _joined(name, [pieces[name][index] for index in sorted(pieces[name])], count)
     return result
 
 
+def _transformed(key: str, tensor: Tensor, row: Rename, source: Source) -> Tensor:
+    try:
+        return tensor if row.transform is None else row.transform(tensor)
+    except (RuntimeError, IndexError) as error:
+        raise CheckpointError(
+            f'{key} has the shape {tuple(tensor.shape)}, which is not one of {source.title}: export the file again'
+        ) from error
+
+
+def _joined(name: str, found: list[Weight], count: int) -> Weight:
+    origin = ' + '.join(weight.origin for weight in found)
+    if len(found) != count:
+        raise CheckpointError(f'{name} is joined from {count} tensors, but the file has only {origin}')
+    if count == 1:
+        return found[0]
+    forms = [f'{tuple(weight.tensor.shape)} {weight.tensor.dtype}' for weight in found]
+    if len(set(forms)) > 1 or not found[0].tensor.ndim:
+        raise CheckpointError(f'{origin} must have one shape and dtype to be joined, not {", ".join(forms)}')
+    return Weight(torch.cat([weight.tensor for weight in found]), origin)
+
+
 @dataclass(frozen=True)
-class Job:
-    """What a rule may ask: the tensors under the backbone's own keys, the backbone, the options of the call.
+class Context:
+    """Inputs of a rule: the file's weights by the backbone's keys, the backbone, and the options of the load.
 
     Attributes:
-        images: the checkpoint is an image model's, the backbone is for video.
-        keep_init: pattern of the backbone's keys that stay at init, whatever the file holds.
+        images: the checkpoint is of an image model, the backbone is for video.
+        keep_init: pattern of backbone keys that stay at init.
     """
 
-    tensors: Mapping[str, Tensor]
+    weights: Mapping[str, Weight]
     backbone: Any
     inflate: str
     pos_interpolation: str
@@ -135,31 +187,36 @@ class Job:
 
 
 class Converted(NamedTuple):
-    """What a rule returns: the new tensor, the action, and from what to what and how, in words.
+    """Result of a rule: the new tensor, the action, and the details in words.
 
-    The action is 'inflated' or 'resized', or 'left at init' for a tensor of the file that is not wanted.
+    The action is 'inflated' or 'resized', or 'left at init' to ignore the tensor of the file.
     """
 
     tensor: Tensor
     action: str
-    how: str
+    detail: str
 
 
-# (key, tensor of the file, wanted shape, job) -> Converted; raises CheckpointError where it does not apply.
-Rule = Callable[[str, Tensor, torch.Size, Job], Converted]
+# (key, tensor of the file, expected shape, context) -> Converted; raises CheckpointError where it does not apply.
+Rule = Callable[[str, Tensor, torch.Size, Context], Converted]
 
 
 @dataclass(frozen=True)
 class Convert:
-    """Tensors whose key matches ``pattern`` and whose shape is not the model's are converted by ``rule``."""
+    """Convert tensors whose key matches ``pattern`` and whose shape is not the model's by ``rule``.
+
+    Attributes:
+        adds_axis: whether the rule also takes tensors with one axis less than the model's.
+    """
 
     pattern: str
     rule: Rule
+    adds_axis: bool = False
 
 
 @dataclass(frozen=True)
 class Borrow:
-    """A key of the model that an image checkpoint lacks takes the tensor of ``source``, in ``re.sub`` notation."""
+    """Fill a key that an image checkpoint lacks with the tensor of ``source`` (``re.sub`` notation)."""
 
     pattern: str
     source: str
@@ -168,7 +225,7 @@ class Borrow:
 
 @dataclass(frozen=True)
 class KeepInit:
-    """A key of the model that a checkpoint may lack; it stays at its initialization."""
+    """A key of the model that a checkpoint may lack; it stays at init."""
 
     pattern: str
     reason: str
@@ -186,14 +243,14 @@ class Surplus:
 
 @dataclass(frozen=True)
 class Family:
-    """How checkpoints become the weights of one backbone class. Patterns match the backbone's own keys as a whole.
+    """Rules that turn checkpoints into weights of one backbone class. Patterns match the backbone's own keys in full.
 
     Attributes:
         name: ``Backbone.family``.
         inflate: the kernel rule with which the published models were made.
-        remarks: what a user of (source, file, model) should know, for the report's notes.
-        derived: buffers in files that the model computes itself; rules may read them, nothing loads them.
-        advice: pattern of keys that only one of file and model has -> which argument of the model decides on them.
+        remarks: returns notes for the report, from (source, checkpoint, model).
+        derived: buffers in files that the model computes itself. Rules may read them, nothing loads them.
+        advice: pattern of keys that only the file or only the model has -> the argument that decides on them.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""TimeSformer: its published checkpoints, and the image ViTs that it starts from."""
+"""TimeSformer: published checkpoints, and image ViTs for inflation."""
 
 import math
 from typing import Any
@@ -9,24 +9,23 @@ from torch import Tensor
 from ...layers.position import resize_space_table, resize_time_table
 from ..errors import CheckpointError
 from ..inflate import FLAT_NEAREST
-from .base import Borrow, Canonical, Convert, Converted, Family, Job, KeepInit, Rename, Source, Surplus
-from .rules import bgr_note, other_statistics, resize_frames, square_table_note
+from .base import Borrow, Canonical, Context, Convert, Converted, Family, KeepInit, Rename, Source, Surplus
+from .rules import bgr_note, check_channels, other_statistics, resize_frames, square_grid_note
 
 MMACTION_MEAN_STD = 127.5
 _BODY = r'(cls_token|pos_embed|time_embed|(?:patch_embed|blocks|norm\d*)\..+)'
 
 
 def _mmaction(*rows: tuple[str, str]) -> tuple[Rename, ...]:
-    """The map of MMAction2's names; ``rows`` are those of a layer's attentions and norms."""
+    """Return the key map of MMAction2's names; ``rows`` map the attentions and norms of a layer."""
     layer = r'(?:backbone\.)?transformer_layers\.layers\.(\d+)'
-    ours = r'backbone.blocks.\1'
+    ours = r'blocks.\1'
     return (
-        Rename(r'(?:backbone\.)?(cls_token|pos_embed|time_embed|norm\..+)', r'backbone.\1'),
-        Rename(r'(?:backbone\.)?patch_embed\.projection\.(.+)', r'backbone.patch_embed.proj.\1'),
+        Rename(r'(?:backbone\.)?(cls_token|pos_embed|time_embed|norm\..+)', r'\1'),
+        Rename(r'(?:backbone\.)?patch_embed\.projection\.(.+)', r'patch_embed.proj.\1'),
         Rename(rf'{layer}\.ffns\.0\.layers\.0\.0\.(.+)', rf'{ours}.mlp.fc1.\2'),
         Rename(rf'{layer}\.ffns\.0\.layers\.1\.(.+)', rf'{ours}.mlp.fc2.\2'),
         *(Rename(rf'{layer}\.{theirs}(.+)', rf'{ours}.{name}\2') for theirs, name in rows),
-        Rename(r'cls_head\.fc_cls\.(.+)', r'cls_head.fc_cls.\1'),
     )
 
 
@@ -46,12 +45,12 @@ _DIVIDED = _mmaction(
     (r'attentions\.1\.attn\.out_proj\.', 'attn.proj.'),
     (r'ffns\.0\.norm\.', 'norm2.'),
 )
-_HF_LAYER, _HF_OURS = r'(?:timesformer\.)?encoder\.layer\.(\d+)', r'backbone.blocks.\1'
+_HF_LAYER, _HF_OURS = r'(?:timesformer\.)?encoder\.layer\.(\d+)', r'blocks.\1'
 _HUGGINGFACE = (
-    Rename(r'(?:timesformer\.)?embeddings\.cls_token', 'backbone.cls_token'),
-    Rename(r'(?:timesformer\.)?embeddings\.position_embeddings', 'backbone.pos_embed'),
-    Rename(r'(?:timesformer\.)?embeddings\.time_embeddings', 'backbone.time_embed'),
-    Rename(r'(?:timesformer\.)?embeddings\.patch_embeddings\.projection\.(.+)', r'backbone.patch_embed.proj.\1'),
+    Rename(r'(?:timesformer\.)?embeddings\.cls_token', 'cls_token'),
+    Rename(r'(?:timesformer\.)?embeddings\.position_embeddings', 'pos_embed'),
+    Rename(r'(?:timesformer\.)?embeddings\.time_embeddings', 'time_embed'),
+    Rename(r'(?:timesformer\.)?embeddings\.patch_embeddings\.projection\.(.+)', r'patch_embed.proj.\1'),
     Rename(rf'{_HF_LAYER}\.layernorm_before\.(.+)', rf'{_HF_OURS}.norm1.\2'),
     Rename(rf'{_HF_LAYER}\.layernorm_after\.(.+)', rf'{_HF_OURS}.norm2.\2'),
     Rename(rf'{_HF_LAYER}\.temporal_layernorm\.(.+)', rf'{_HF_OURS}.temporal_norm1.\2'),
@@ -60,13 +59,10 @@ _HUGGINGFACE = (
     Rename(rf'{_HF_LAYER}\.(temporal_)?attention\.output\.dense\.(.+)', rf'{_HF_OURS}.\2attn.proj.\3'),
     Rename(rf'{_HF_LAYER}\.intermediate\.dense\.(.+)', rf'{_HF_OURS}.mlp.fc1.\2'),
     Rename(rf'{_HF_LAYER}\.output\.dense\.(.+)', rf'{_HF_OURS}.mlp.fc2.\2'),
-    Rename(r'(?:timesformer\.)?layernorm\.(.+)', r'backbone.norm.\1'),
-    Rename(r'classifier\.(.+)', r'cls_head.fc_cls.\1'),
+    Rename(r'(?:timesformer\.)?layernorm\.(.+)', r'norm.\1'),
 )
-_OFFICIAL = (
-    Rename(rf'(?:model\.|backbone\.)?{_BODY}', r'backbone.\1'),
-    Rename(r'(?:(?:model\.)?head|cls_head\.fc_cls)\.(weight|bias)', r'cls_head.fc_cls.\1'),
-)
+_OFFICIAL = (Rename(rf'(?:model\.|backbone\.)?{_BODY}', r'\1'),)
+_HEAD = (Rename(r'(?:(?:model\.)?head|cls_head\.fc_cls|classifier)\.(weight|bias)', r'cls_head.fc_cls.\1'),)
 _FRAMES = r'patch_embed\.proj\.weight'  # four axes: TimeSformer's patches are of single frames
 
 SOURCES = (
@@ -75,111 +71,117 @@ SOURCES = (
         title='official TimeSformer',
         families=('timesformer',),
         ndim=3,
-        marks={
+        signature={
             rf'(model\.|backbone\.)?{_FRAMES}': 4,
             r'(model\.|backbone\.)?time_embed': 3,
             r'(model\.|backbone\.)?blocks\.0\.attn\.qkv\.weight': 2,
         },
-        renames=_OFFICIAL,
+        backbone=_OFFICIAL,
+        head=_HEAD,
     ),
     Source(
         name='timesformer_space',
         title='official TimeSformer, space only',
         families=('timesformer',),
         ndim=3,
-        marks={
+        signature={
             rf'(model|backbone)\.{_FRAMES}': 4,
             r'(model|backbone)\.cls_token': 3,
             r'(model|backbone)\.blocks\.0\.attn\.qkv\.weight': 2,
         },
         absent=(r'(model|backbone)\.(time_embed|blocks\.0\.temporal_.+)',),
-        renames=_OFFICIAL,
+        backbone=_OFFICIAL,
+        head=_HEAD,
     ),
     Source(
         name='mmaction_timesformer',
         title='MMAction2 1.x TimeSformer, divided',
         families=('timesformer',),
         ndim=3,
-        marks={r'(backbone\.)?transformer_layers\.layers\.0\.attentions\.1\.attn\.in_proj_weight': 2},
-        renames=_DIVIDED,
+        signature={r'(backbone\.)?transformer_layers\.layers\.0\.attentions\.1\.attn\.in_proj_weight': 2},
+        backbone=_DIVIDED,
+        head=_HEAD,
     ),
     Source(
         name='mmaction_timesformer_joint',
         title='MMAction2 1.x TimeSformer, joint',
         families=('timesformer',),
         ndim=3,
-        marks={
+        signature={
             r'(backbone\.)?time_embed': 3,
             r'(backbone\.)?transformer_layers\.layers\.0\.norms\.0\.weight': 1,
         },
-        renames=_PLAIN,
+        backbone=_PLAIN,
+        head=_HEAD,
     ),
     Source(
         name='mmaction_timesformer_space',
         title='MMAction2 1.x TimeSformer, space only',
         families=('timesformer',),
         ndim=3,
-        marks={r'backbone\.transformer_layers\.layers\.0\.norms\.0\.weight': 1},
+        signature={r'backbone\.transformer_layers\.layers\.0\.norms\.0\.weight': 1},
         absent=(r'backbone\.time_embed',),
-        renames=_PLAIN,
+        backbone=_PLAIN,
+        head=_HEAD,
     ),
     Source(
         name='huggingface_timesformer',
         title='transformers TimeSformer',
         families=('timesformer',),
         ndim=3,
-        marks={
+        signature={
             r'(timesformer\.)?embeddings\.position_embeddings': 3,
             r'(timesformer\.)?encoder\.layer\.0\.attention\.attention\.qkv\.weight': 2,
         },
-        renames=_HUGGINGFACE,
+        backbone=_HUGGINGFACE,
+        head=_HEAD,
     ),
     Source(
         name='timm_vit',
         title='timm image ViT',
         families=('timesformer', 'vivit'),
         ndim=2,
-        marks={_FRAMES: 4, 'cls_token': 3, 'pos_embed': 3, r'blocks\.0\.attn\.qkv\.weight': 2},
+        signature={_FRAMES: 4, 'cls_token': 3, 'pos_embed': 3, r'blocks\.0\.attn\.qkv\.weight': 2},
         absent=('time_embed', r'blocks\.0\.(temporal|local|width)_.+'),
-        renames=(Rename(r'pre_logits\..+', reason='belongs to the image classifier'), *_OFFICIAL),
+        backbone=_OFFICIAL,
+        head=(Rename(r'pre_logits\..+', reason='belongs to the image classifier'), *_HEAD),
     ),
     Source(
         name='mmaction_vit',
         title="MMAction2's converted image ViT",
         families=('timesformer', 'vivit'),
         ndim=2,
-        marks={'pos_embed': 3, r'transformer_layers\.layers\.0\.norms\.0\.weight': 1},
+        signature={'pos_embed': 3, r'transformer_layers\.layers\.0\.norms\.0\.weight': 1},
         absent=('time_embed',),
-        renames=_PLAIN,
+        backbone=_PLAIN,
+        head=_HEAD,
     ),
 )
 
 
-def _space_table(key: str, table: Tensor, shape: torch.Size, job: Job) -> Converted:
-    if table.shape[2] != shape[2]:
-        raise CheckpointError(f'{table.shape[2]} channels in the file, {shape[2]} in the model (arch)')
-    cls, cells = table[:, :1], table[:, 1:]
-    count, grid = cells.shape[1], job.backbone.grid
+def _pos_embed(key: str, embedding: Tensor, shape: torch.Size, context: Context) -> Converted:
+    check_channels(embedding, shape)
+    cls, cells = embedding[:, :1], embedding[:, 1:]
+    count, grid = cells.shape[1], context.backbone.grid
     side = math.isqrt(count)
-    if job.pos_interpolation == FLAT_NEAREST:
+    if context.pos_interpolation == FLAT_NEAREST:
         cells = resize_time_table(cells, shape[1] - 1, 'nearest')
         how = f'{count} -> {shape[1] - 1} patches, nearest along the flattened grid'
     elif side**2 == count:
-        cells = resize_space_table(cells, (side, side), grid, job.pos_interpolation)
-        how = f'{(side, side)} -> {grid} patches, {job.pos_interpolation}'
+        cells = resize_space_table(cells, (side, side), grid, context.pos_interpolation)
+        how = f'{(side, side)} -> {grid} patches, {context.pos_interpolation}'
     else:
         raise CheckpointError(
-            f'{count} patches are no square, so the grid of the file is unknown: set img_size to what the file was '
-            'trained with (other clips are resized in the model)'
+            f'the grid of the file is unknown, since {count} patches are not a square: set img_size to that of its '
+            'training (the model resizes to other clips)'
         )
     return Converted(torch.cat([cls, cells], 1), 'resized', how)
 
 
-def _time_table(key: str, table: Tensor, shape: torch.Size, job: Job) -> Converted:
-    if table.shape[2] != shape[2]:
-        raise CheckpointError(f'{table.shape[2]} channels in the file, {shape[2]} in the model (arch)')
-    resized, mode = resize_frames(table, shape[1], job)
-    return Converted(resized, 'resized', f'{table.shape[1]} -> {shape[1]} frames, {mode}')
+def _time_embed(key: str, embedding: Tensor, shape: torch.Size, context: Context) -> Converted:
+    check_channels(embedding, shape)
+    resized, mode = resize_frames(embedding, shape[1], context)
+    return Converted(resized, 'resized', f'{embedding.shape[1]} -> {shape[1]} frames, {mode}')
 
 
 def _remarks(source: Source, file: Canonical, model: Any) -> list[str]:
@@ -187,12 +189,12 @@ def _remarks(source: Source, file: Canonical, model: Any) -> list[str]:
 
 
 def _channel_order(source: Source, file: Canonical, model: Any) -> list[str]:
-    official = any(old.startswith('model.') for old in file.renamed.values())
+    official = any(weight.origin.startswith('model.') for weight in file.backbone.values())
     return bgr_note(file, model) if official or source.name == 'huggingface_timesformer' else []
 
 
 def _normalization(source: Source, model: Any) -> list[str]:
-    """A note on MMAction2's models, which were trained with another mean and std than the official ones."""
+    """Return a note on MMAction2's models, trained with another mean and std than the official ones."""
     others = other_statistics(model, MMACTION_MEAN_STD)
     if not others or not source.name.startswith('mmaction_timesformer'):
         return []
@@ -203,17 +205,17 @@ def _normalization(source: Source, model: Any) -> list[str]:
 
 
 def _grid(source: Source, file: Canonical, model: Any) -> list[str]:
-    table = file.tensors.get('backbone.pos_embed')
-    if source not in SOURCES or table is None:
+    embedding = file.backbone.get('pos_embed')
+    if source not in SOURCES or embedding is None:
         return []
-    return square_table_note(table.shape[1] - 1, getattr(model, 'backbone', model).grid)
+    return square_grid_note(embedding.tensor.shape[1] - 1, getattr(model, 'backbone', model).grid)
 
 
 _ADDED = r'blocks\.(\d+)\.(?:temporal|local|width)_'
 FAMILY = Family(
     name='timesformer',
     inflate='mean',
-    converts=(Convert('pos_embed', _space_table), Convert('time_embed', _time_table)),
+    converts=(Convert('pos_embed', _pos_embed), Convert('time_embed', _time_embed)),
     borrows=(Borrow(rf'{_ADDED}((?:attn|norm1)\..+)', r'blocks.\1.\2', 'starts from the spatial attention'),),
     keeps_init=(
         KeepInit(rf'{_ADDED}fc\..+', 'zero: the added attention starts without effect'),

@@ -1,4 +1,4 @@
-"""UniFormer: the official image, video and dense checkpoints and MMAction2's port of the video ones."""
+"""UniFormer: official image, video and dense checkpoints, and MMAction2's port of the video ones."""
 
 from typing import Any
 
@@ -9,16 +9,14 @@ LOCAL, GLOBAL = r'blocks1\.0\.attn\.weight', r'blocks3\.0\.attn\.qkv\.weight'
 STAGE_NORM = r'norm4\.weight'
 ARCH = 'head_dim of the dict arch'
 
-_BODY = Rename(
-    r'(?:backbone\.)?((?:patch_embed|blocks|norm)\d?\..+|norm_cls\..+|cls_token|cls_upsample\..+)', r'backbone.\1'
-)
+_BODY = Rename(r'(?:backbone\.)?((?:patch_embed|blocks|norm)\d?\..+|norm_cls\..+|cls_token|cls_upsample\..+)', r'\1')
 _HEAD = Rename(r'(?:cls_head\.fc_cls|head)\.(weight|bias)', r'cls_head.fc_cls.\1')
 _CLASS_TOKEN_HEAD = Rename(r'head_cls\.(weight|bias)', r'cls_head.fc_token.\1')
 _TOKEN_LABELS = Rename(
     r'aux_head\..+',
     reason='the head of token labeling, which the published ImageNet accuracies of these files include',
 )
-_OFFICIAL = (_TOKEN_LABELS, _CLASS_TOKEN_HEAD, _HEAD, _BODY)
+_OFFICIAL_HEAD = (_TOKEN_LABELS, _CLASS_TOKEN_HEAD, _HEAD)
 
 SOURCES = (
     Source(
@@ -26,20 +24,21 @@ SOURCES = (
         title='official image UniFormer',
         families=('uniformer',),
         ndim=2,
-        marks={LOCAL: 4, GLOBAL: 2},
+        signature={LOCAL: 4, GLOBAL: 2},
         absent=(STAGE_NORM,),
-        renames=_OFFICIAL,
+        backbone=(_BODY,),
+        head=_OFFICIAL_HEAD,
     ),
     Source(
         name='uniformer_dense',
         title='official UniFormer for dense prediction',
         families=('uniformer',),
         ndim=2,
-        marks={rf'(backbone\.)?{LOCAL}': 4, rf'(backbone\.)?{STAGE_NORM}': 1},
-        renames=(
+        signature={rf'(backbone\.)?{LOCAL}': 4, rf'(backbone\.)?{STAGE_NORM}': 1},
+        backbone=(_BODY,),
+        head=(
             Rename(r'keypoint_head\.(.+)', r'head.\1'),
             Rename(r'(?:neck|rpn_head|roi_head|bbox_head|mask_head|decode_head|auxiliary_head|head)\..+', r'\g<0>'),
-            _BODY,
         ),
     ),
     Source(
@@ -47,13 +46,12 @@ SOURCES = (
         title='official video UniFormer',
         families=('uniformer',),
         ndim=3,
-        marks={LOCAL: 5, GLOBAL: 2},
-        renames=_OFFICIAL,
-        class_orders={400: 'uniformer_k400'},
+        signature={LOCAL: 5, GLOBAL: 2},
+        backbone=(_BODY,),
+        head=_OFFICIAL_HEAD,
+        class_orders={400: 'uniformer_k400', 600: 'uniformer_k600'},
         order_doubts={
-            600: 'the class order of the official Kinetics-600 files is not published: the rows were left as they are; '
-            'check them against your labels before testing',
-            SSV_CLASSES: 'the file does not tell Something-Something V1 from V2: the rows were left as they are, which '
+            SSV_CLASSES: 'Something-Something V1 and V2 look the same in a file: the rows were left as they are, which '
             "is right for V2; for V1 set class_order='uniformer_ssv1'",
         },
     ),
@@ -62,8 +60,9 @@ SOURCES = (
         title='MMAction2 1.x UniFormer',
         families=('uniformer',),
         ndim=3,
-        marks={rf'backbone\.{LOCAL}': 5, rf'backbone\.{GLOBAL}': 2},
-        renames=(_HEAD, _BODY),
+        signature={rf'backbone\.{LOCAL}': 5, rf'backbone\.{GLOBAL}': 2},
+        backbone=(_BODY,),
+        head=(_HEAD,),
     ),
 )
 
@@ -75,30 +74,32 @@ def _remarks(source: Source, file: Canonical, model: Any) -> list[str]:
 
 
 def _head_dim(source: Source, file: Canonical, head_dim: int) -> list[str]:
-    """A note where the weights, which are the same for any head_dim, may have been made for another one."""
+    """Return a note where the weights, whose shapes are the same for any head_dim, may belong to another one."""
     if source not in SOURCES:
         return []
     labeled = any(key.startswith('aux_head.') for key in file.dropped)
-    large = 'backbone.blocks3.0.gamma_1' in file.tensors
-    conv_stem = 'backbone.patch_embed2.proj.0.weight' in file.tensors
-    doubt = f'the file does not show its head_dim, and the model has {head_dim}: '
-    if 'backbone.cls_token' in file.tensors:
-        return []  # the light models differ in width, so that arch settles it
+    large = 'blocks3.0.gamma_1' in file.backbone
+    conv_stem = 'patch_embed2.proj.0.weight' in file.backbone
+    doubt = f'the file does not show its head_dim, the model has {head_dim}: '
+    if 'cls_token' in file.backbone:
+        return []  # the light models differ in width, so arch decides
     if labeled and large:
-        return [f'{doubt}the published code of L has 64, at 384 x 384 its authors say 32; set it by {ARCH}']
+        return [f'{doubt}the published code of L has 64, its authors say 32 at 384 x 384; set {ARCH}']
     if labeled or conv_stem:
         which = 'token-labeling files' if labeled else 'S+ files'
-        return [f'{doubt}published {which} have 32, or 64 where the name says so; set it by {ARCH}']
-    return [] if head_dim == 64 else [f'{doubt}published files of this form have 64; set it by {ARCH}']
+        return [f'{doubt}published {which} have 32, or 64 where the name says so; set {ARCH}']
+    return [] if head_dim == 64 else [f'{doubt}published files of this format have 64; set {ARCH}']
 
 
 FAMILY = Family(
     name='uniformer',
     inflate='mean',
     converts=(
-        Convert(r'patch_embed\d\.proj(\.\d)?\.weight', inflate_conv),
-        Convert(r'blocks[12]\.\d+\.(pos_embed|attn|conv1|conv2|mlp\.fc1|mlp\.fc2)\.weight', inflate_conv),
-        Convert(r'blocks[34]\.\d+\.pos_embed\.weight', inflate_conv),
+        Convert(r'patch_embed\d\.proj(\.\d)?\.weight', inflate_conv, adds_axis=True),
+        Convert(
+            r'blocks[12]\.\d+\.(pos_embed|attn|conv1|conv2|mlp\.fc1|mlp\.fc2)\.weight', inflate_conv, adds_axis=True
+        ),
+        Convert(r'blocks[34]\.\d+\.pos_embed\.weight', inflate_conv, adds_axis=True),
     ),
     keeps_init=(
         KeepInit(r'norm\d\..+', 'ImageNet files have no norms of single stages', images_only=False),

@@ -1,6 +1,6 @@
-"""ViViT: scenic's flax files, transformers' files, and the image ViTs in JAX that it starts from.
+"""ViViT: scenic's flax files, transformers' files, and image ViTs in JAX for inflation.
 
-Image ViTs in PyTorch are recognized as for TimeSformer (``timesformer.py``).
+Image ViTs in PyTorch are the same sources as for TimeSformer (``timesformer.py``).
 """
 
 import math
@@ -13,9 +13,9 @@ from torch import Tensor
 from ...layers.position import resize_space_table
 from ..errors import CheckpointError
 from ..inflate import RANDOM
-from .base import OWN, Borrow, Canonical, Convert, Converted, Family, Job, KeepInit, Rename, Source, Surplus
-from .flax_vit import FLAX, QUERY, flax_attributes
-from .rules import inflate_conv, other_statistics, resize_frames, square_table_note
+from .base import OWN, Borrow, Canonical, Context, Convert, Converted, Family, KeepInit, Rename, Source, Surplus
+from .flax_vit import FLAX, FLAX_HEAD, QUERY, flax_args
+from .rules import check_channels, inflate_conv, other_statistics, resize_frames, square_grid_note
 
 PIXEL_CENTER = 127.5
 _DOUBTS = {
@@ -26,13 +26,13 @@ _DOUBTS = {
 
 
 def _huggingface() -> tuple[Rename, ...]:
-    """Published files, and the names that transformers 5 has in memory for the same parameters."""
-    layer, ours = r'(?:vivit\.)?(?:encoder\.layer|layers)\.(\d+)', r'backbone.blocks.\1'
+    """Return the key map of published files, and of the names of transformers 5 in memory."""
+    layer, ours = r'(?:vivit\.)?(?:encoder\.layer|layers)\.(\d+)', r'blocks.\1'
     words = (('query', 'q_proj'), ('key', 'k_proj'), ('value', 'v_proj'))
     return (
-        Rename(r'(?:vivit\.)?embeddings\.cls_token', 'backbone.cls_token'),
-        Rename(r'(?:vivit\.)?embeddings\.position_embeddings', 'backbone.pos_embed'),
-        Rename(r'(?:vivit\.)?embeddings\.patch_embeddings\.projection\.(.+)', r'backbone.patch_embed.proj.\1'),
+        Rename(r'(?:vivit\.)?embeddings\.cls_token', 'cls_token'),
+        Rename(r'(?:vivit\.)?embeddings\.position_embeddings', 'pos_embed'),
+        Rename(r'(?:vivit\.)?embeddings\.patch_embeddings\.projection\.(.+)', r'patch_embed.proj.\1'),
         Rename(rf'{layer}\.layernorm_before\.(.+)', rf'{ours}.norm1.\2'),
         Rename(rf'{layer}\.layernorm_after\.(.+)', rf'{ours}.norm2.\2'),
         *(
@@ -42,13 +42,17 @@ def _huggingface() -> tuple[Rename, ...]:
         Rename(rf'{layer}\.attention\.(?:output\.dense|o_proj)\.(.+)', rf'{ours}.attn.proj.\2'),
         Rename(rf'{layer}\.(?:intermediate\.dense|mlp\.fc1)\.(.+)', rf'{ours}.mlp.fc1.\2'),
         Rename(rf'{layer}\.(?:output\.dense|mlp\.fc2)\.(.+)', rf'{ours}.mlp.fc2.\2'),
-        Rename(r'(?:vivit\.)?layernorm\.(.+)', r'backbone.norm.\1'),
-        Rename(r'(?:vivit\.)?pooler\..+', reason='no video classifier uses it'),
-        Rename(r'classifier\.(.+)', r'cls_head.fc_cls.\1'),
+        Rename(r'(?:vivit\.)?layernorm\.(.+)', r'norm.\1'),
     )
 
 
-def _huggingface_attributes(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+_HUGGINGFACE_HEAD = (
+    Rename(r'(?:vivit\.)?pooler\..+', reason='not used for classification'),
+    Rename(r'classifier\.(.+)', r'cls_head.fc_cls.\1'),
+)
+
+
+def _huggingface_args(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     return dict(attention='joint')
 
 
@@ -58,92 +62,98 @@ SOURCES = (
         title='scenic ViViT',
         families=('vivit',),
         ndim=3,
-        marks={'embedding/kernel': 5, QUERY: 3},
-        renames=FLAX,
+        signature={'embedding/kernel': 5, QUERY: 3},
+        backbone=FLAX,
+        head=FLAX_HEAD,
         order_doubts=_DOUBTS,
-        tells=flax_attributes,
+        implied_args=flax_args,
     ),
     Source(
         name='huggingface_vivit',
         title='transformers ViViT',
         families=('vivit',),
         ndim=3,
-        marks={
+        signature={
             r'(vivit\.)?embeddings\.cls_token': 3,
             r'(vivit\.)?embeddings\.patch_embeddings\.projection\.weight': 5,
         },
-        renames=_huggingface(),
+        backbone=_huggingface(),
+        head=_HUGGINGFACE_HEAD,
         order_doubts=_DOUBTS,
-        tells=_huggingface_attributes,
+        implied_args=_huggingface_args,
     ),
     Source(
         name='jax_vit',
         title='JAX image ViT',
         families=('vivit',),
         ndim=2,
-        marks={'embedding/kernel': 4, QUERY: 3},
-        renames=FLAX,
-        tells=flax_attributes,
+        signature={'embedding/kernel': 4, QUERY: 3},
+        backbone=FLAX,
+        head=FLAX_HEAD,
+        implied_args=flax_args,
     ),
 )
 
 
-def _kernel(key: str, tensor: Tensor, shape: torch.Size, job: Job) -> Converted:
-    if job.inflate == RANDOM:
+def _kernel(key: str, tensor: Tensor, shape: torch.Size, context: Context) -> Converted:
+    if context.inflate == RANDOM:
         return Converted(tensor, 'left at init', 'random tubelets')
-    return inflate_conv(key, tensor, shape, job)
+    return inflate_conv(key, tensor, shape, context)
 
 
-def _table(key: str, table: Tensor, shape: torch.Size, job: Job) -> Converted:
-    """The positions of a frame, repeated for every tubelet of a video model without its own temporal encoder; those of
-    a clip, resized. An image model's table without a row for the class token gets a zero one if the model wants it."""
-    backbone = job.backbone
-    if table.shape[2] != shape[2]:
-        raise CheckpointError(f'{table.shape[2]} channels in the file, {shape[2]} in the model (arch)')
-    prefix = int('cls_token' in job.tensors)
-    if not job.images and prefix != backbone.prefix:
-        raise CheckpointError("only one of file and model has a class token: set pool ('avg' has none)")
-    frames, *grid = _grid_of_file(table.shape[1] - prefix, job)
+def _pos_embed(key: str, embedding: Tensor, shape: torch.Size, context: Context) -> Converted:
+    """Resize the positions of a clip, or repeat those of an image for every tubelet.
+
+    A zero row is added for a class token that only the model has.
+    """
+    check_channels(embedding, shape)
+    backbone = context.backbone
+    prefix = int('cls_token' in context.weights)
+    if not context.images and prefix != backbone.prefix:
+        raise CheckpointError("either the file or the model has no class token: set pool ('avg' has none)")
+    frames, *grid = _grid_of_file(embedding.shape[1] - prefix, context)
     wanted, target = backbone.table_grid[0], tuple(backbone.table_grid[1:])
-    cells = table[:, prefix:].unflatten(1, (frames, -1))[0]
-    cells = resize_space_table(cells, (grid[0], grid[1]), target, job.pos_interpolation)
-    how = [f'{(frames, *grid)} -> {backbone.table_grid} tokens', job.pos_interpolation if tuple(grid) != target else '']
-    if job.images:
+    cells = embedding[:, prefix:].unflatten(1, (frames, -1))[0]
+    cells = resize_space_table(cells, (grid[0], grid[1]), target, context.pos_interpolation)
+    mode = context.pos_interpolation if tuple(grid) != target else ''
+    how = [f'{(frames, *grid)} -> {backbone.table_grid} tokens', mode]
+    if context.images:
         cells = cells.repeat(wanted, 1, 1)
         how.append(f'repeated for {wanted} tubelets' if wanted > 1 else '')
     else:
-        flat, mode = resize_frames(cells.flatten(1)[None], wanted, job)
+        flat, mode = resize_frames(cells.flatten(1)[None], wanted, context)
         cells = flat.unflatten(2, (-1, shape[2]))[0]
         how.append(f'{mode} in time' if frames != wanted else '')
     rows = [cells.flatten(0, 1)[None]]
     if backbone.prefix:
-        rows.insert(0, table[:, :1] if prefix else table.new_zeros(1, 1, shape[2]))
-    return Converted(torch.cat(rows, 1), 'inflated' if job.images else 'resized', ', '.join(filter(None, how)))
+        rows.insert(0, embedding[:, :1] if prefix else embedding.new_zeros(1, 1, shape[2]))
+    return Converted(torch.cat(rows, 1), 'inflated' if context.images else 'resized', ', '.join(filter(None, how)))
 
 
-def _grid_of_file(cells: int, job: Job) -> tuple[int, int, int]:
-    """The (t, h, w) of a table without class token: square in space, or as in the model; of an image, one frame."""
-    frames, height, width = job.backbone.table_grid
-    single = job.images or job.backbone.attention == 'factorized_encoder'
+def _grid_of_file(cells: int, context: Context) -> tuple[int, int, int]:
+    """Return the (t, h, w) grid of a position embedding without class token: square in space, or like the model's."""
+    frames, height, width = context.backbone.table_grid
+    single = context.images or context.backbone.attention == 'factorized_encoder'
     count = 1 if single else frames
     side = math.isqrt(cells // count)
     candidates = {(count, side, side), (1 if single else cells // (height * width), height, width)}
     found = {grid for grid in candidates if math.prod(grid) == cells}
     if len(found) != 1:
         raise CheckpointError(
-            f"{cells} positions do not tell the file's grid (the model's is {job.backbone.table_grid}): set num_frames "
-            'and img_size to what the file was trained with (other clips are resized in the model)'
+            f"the file's grid does not follow from {cells} positions (the model's is {context.backbone.table_grid}): "
+            "set num_frames and img_size to those of the file's training (the model resizes to other clips)"
         )
     return found.pop()
 
 
-def _temporal_table(key: str, table: Tensor, shape: torch.Size, job: Job) -> Converted:
-    prefix = int('temporal_cls_token' in job.tensors)
-    if table.shape[2] != shape[2] or prefix != job.backbone.prefix:
-        raise CheckpointError(f'{tuple(table.shape)} in the file, {tuple(shape)} in the model (arch, pool)')
-    tokens, mode = resize_frames(table[:, prefix:], shape[1] - prefix, job)
-    how = f'{table.shape[1] - prefix} -> {shape[1] - prefix} tubelets, {mode}'
-    return Converted(torch.cat([table[:, :prefix], tokens], 1), 'resized', how)
+def _temporal_pos_embed(key: str, embedding: Tensor, shape: torch.Size, context: Context) -> Converted:
+    check_channels(embedding, shape)
+    prefix = int('temporal_cls_token' in context.weights)
+    if prefix != context.backbone.prefix:
+        raise CheckpointError("either the file or the model has no temporal class token: set pool ('avg' has none)")
+    tokens, mode = resize_frames(embedding[:, prefix:], shape[1] - prefix, context)
+    detail = f'{embedding.shape[1] - prefix} -> {shape[1] - prefix} tubelets, {mode}'
+    return Converted(torch.cat([embedding[:, :prefix], tokens], 1), 'resized', detail)
 
 
 def _remarks(source: Source, file: Canonical, model: Any) -> list[str]:
@@ -152,37 +162,37 @@ def _remarks(source: Source, file: Canonical, model: Any) -> list[str]:
 
 
 def _grid(source: Source, file: Canonical, backbone: Any) -> list[str]:
-    """A note where the positions of square frames were taken, unresized, for frames of other sides."""
-    table, (frames, *grid) = file.tensors.get('backbone.pos_embed'), backbone.table_grid
-    if source.name == OWN or table is None or table.shape != backbone.pos_embed.shape:
+    """Return a note where the positions of square frames were loaded, unresized, for frames of other sides."""
+    embedding, (frames, *grid) = file.backbone.get('pos_embed'), backbone.table_grid
+    if source.name == OWN or embedding is None or embedding.tensor.shape != backbone.pos_embed.shape:
         return []
-    return square_table_note((table.shape[1] - backbone.prefix) // frames, grid)
+    return square_grid_note((embedding.tensor.shape[1] - backbone.prefix) // frames, grid)
 
 
 def _attention(source: Source, backbone: Any) -> list[str]:
-    """A note where the same weights serve two kinds of attention."""
+    """Return a note where the same weights fit two kinds of attention."""
     if source.name != 'scenic_vivit' or backbone.prefix:
         return []
     if backbone.attention == 'factorized_self_attention':
         return [
-            f'the file does not show its order, and the model has {backbone.order!r}: the default '
-            "of scenic is 'time_first', of the paper 'space_first'; take the one of its config"
+            f"the file does not show its order, the model has {backbone.order!r}: scenic's default is 'time_first', "
+            "the paper's 'space_first'; set that of the file's config"
         ]
     if backbone.attention == 'factorized_encoder':
         return []
     return [
-        "the file does not show which attention it is of, 'joint' without class token or 'factorized_dot_product', "
-        f'and the model has {backbone.attention!r}: take the one of its config'
+        "the file does not show its attention, 'joint' without class token or 'factorized_dot_product', and the model "
+        f"has {backbone.attention!r}: set that of the file's config"
     ]
 
 
 def _pixel_range(source: Source, model: Any) -> list[str]:
-    """A note where the preprocessor does not give the pixels / 127.5 - 1 that published weights were trained on."""
+    """Return a note where the preprocessor does not give pixels / 127.5 - 1, as in the training of published files."""
     others = other_statistics(model, PIXEL_CENTER)
     if not others or source not in SOURCES or source.ndim == 2:
         return []
     return [
-        f'the published ViViT weights take pixels / 127.5 - 1, data_preprocessor has {others}: set both to [127.5] * 3'
+        f'published ViViT weights expect pixels / 127.5 - 1, data_preprocessor has {others}: set both to [127.5] * 3'
     ]
 
 
@@ -190,9 +200,9 @@ FAMILY = Family(
     name='vivit',
     inflate='center',
     converts=(
-        Convert(r'patch_embed\.proj\.weight', _kernel),
-        Convert('pos_embed', _table),
-        Convert('temporal_pos_embed', _temporal_table),
+        Convert(r'patch_embed\.proj\.weight', _kernel, adds_axis=True),
+        Convert('pos_embed', _pos_embed),
+        Convert('temporal_pos_embed', _temporal_pos_embed),
     ),
     borrows=(
         Borrow(r'blocks\.(\d+)\.temporal_attn\.(qkv\..+)', r'blocks.\1.attn.\2', 'starts from the spatial attention'),
@@ -210,7 +220,7 @@ FAMILY = Family(
     ),
     remarks=_remarks,
     advice={
-        r'blocks\.\d+\.temporal_.+': "Attention over time in every block is attention='factorized_self_attention'",
+        r'blocks\.\d+\.temporal_.+': "Blocks with attention over time are attention='factorized_self_attention'",
         r'temporal_.+': "A temporal encoder is attention='factorized_encoder' with temporal_depth blocks",
         'cls_token': "A model without class token has pool='avg', one with it pool='cls'",
     },
