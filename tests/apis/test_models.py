@@ -10,7 +10,7 @@ import torch
 
 import vidtx_mm
 from vidtx_mm.weights import CheckpointError
-from vidtx_mm.weights.labels import ORDERS
+from vidtx_mm.weights.labels import PERMUTATIONS
 
 DEMO = ('swin3d_shapes', 'uniformer_shapes', 'timesformer_shapes', 'vivit_shapes')
 
@@ -44,7 +44,7 @@ def test_official_numbers(case: str, name: str, overrides: dict[str, Any]) -> No
     with torch.no_grad():
         logits = model(clip)
     if name.startswith('uniformer'):
-        logits = logits[:, list(ORDERS['uniformer_k400'])]
+        logits = logits[:, list(PERMUTATIONS['uniformer_k400'])]
     assert protocol.compare(golden['outputs']['logits'], logits) < 1e-4
 
 
