@@ -102,7 +102,7 @@ CAPABILITIES = (
         (
             *DENSE,
             require('mmsegmentation', '1.2.2', '2'),
-            require('ftfy', '6', '7'),  # mmsegmentation imports these two and does not require them
+            require('ftfy', '6', '7'),  # these two are undeclared by mmsegmentation
             require('regex', '2022', '2100'),
         ),
         probes.segmentation,

@@ -1,4 +1,4 @@
-"""Which input a config takes and who counts it, by its default scope."""
+"""Input shape and counter of a config, by its default scope."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ KINDS: dict[str, tuple[Callable[[Config], Shape], Callable[[Config, Shape], Comp
 
 
 def count_file(path: str | Path, shape: Sequence[int] = ()) -> tuple[Shape, Complexity]:
-    """Count the model of a config file on an input of ``shape``, without the batch; () takes the one it is tested on.
+    """Count the model of a config file on an input of ``shape``, without the batch; () takes that of its test pipeline.
 
     Returns:
         The shape and the counts.

@@ -1,4 +1,4 @@
-"""Detector of the two packages that mmsegmentation 1.2.2 imports and does not require."""
+"""Detector of the undeclared dependencies of mmsegmentation 1.2.2."""
 
 from vidtx_mm.repairs.environment import installed
 
