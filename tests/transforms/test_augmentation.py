@@ -8,7 +8,7 @@ from mmaction.models import ActionDataPreprocessor
 from mmaction.structures import ActionDataSample
 
 from vidtx_mm.transforms import ClipColorJitter, NormalizedErasing, RandAugment
-from vidtx_mm.transforms.color import adjust_hue, adjust_saturation
+from vidtx_mm.transforms.color import Jitter, scale_saturation, turn_hue
 from vidtx_mm.transforms.image_ops import IMGAUG, INCREASING, PIXELWISE, PLAIN
 from vidtx_mm.transforms.rand_augment import POLICIES, Policy
 
@@ -97,11 +97,11 @@ def test_color_of_a_pixel_against_colorsys():
             np.random.uniform(-0.4, 0.4),
             np.random.uniform(-0.2, 0.2),
         )
-        frames = pixel.reshape(1, 1, 1, 3).astype(np.float32)
-        got = ClipColorJitter._jitter(frames, brightness, saturation, 0.3, hue).reshape(3)
+        frame = pixel.reshape(1, 1, 3).astype(np.float32)
+        Jitter(1, 1)(frame, brightness, saturation, 0.3, hue)
         h, s, v = colorsys.rgb_to_hsv(*pixel + brightness)
         expected = colorsys.hsv_to_rgb((h + hue) % 1, min(s * (1 + saturation), 1), v)
-        np.testing.assert_allclose(got, expected, atol=2e-3)
+        np.testing.assert_allclose(frame[0, 0], expected, atol=2e-3)
 
 
 def tensorflow_saturation(pixel, factor):
@@ -127,20 +127,23 @@ def test_saturation_and_hue_outside_of_the_range():
     pixels = np.random.uniform(-0.4, 1.4, (500, 3)).astype(np.float32)
     pixels[:20] -= 0.6  # no channel is positive
     for factor, turn in ((0.6, -0.2), (1.4, 0.15), (1.0, 0.0)):
-        got = adjust_saturation(pixels[None, None], factor)[0, 0]
+        channels = np.ascontiguousarray(pixels.T)[:, None]
+        scale_saturation(channels, factor, np.empty((2, 1, 500), np.float32))
+        got = channels[:, 0].T
         np.testing.assert_allclose(got, [tensorflow_saturation(p, factor) for p in pixels], atol=1e-5)
-        got = adjust_hue(pixels[None, None], turn)[0, 0]
-        np.testing.assert_allclose(got, [tensorflow_hue(p, turn) for p in pixels], atol=2e-5)
+        got = pixels[None].copy()
+        turn_hue(got, turn, np.empty_like(got))
+        np.testing.assert_allclose(got[0], [tensorflow_hue(p, turn) for p in pixels], atol=2e-5)
 
 
 def test_colors_are_clipped_before_a_clip_turns_gray(monkeypatch):
     """A brightness beyond the range: gray is the luma of (1, 1, 0.6), not that of (1.2, 1.1, 0.6), which is above 1."""
     pixel = np.array([1.2, 1.1, 0.6]) - 0.1
-    frames = np.broadcast_to(pixel, (1, 2, 2, 3)).astype(np.float32)
-    jittered = ClipColorJitter._jitter(frames, 0.1, 0.0, 0.0, 0.0)
-    np.testing.assert_allclose(jittered[0, 0, 0], [1, 1, 0.6], atol=1e-5)
+    frame = np.tile(pixel.astype(np.float32), (2, 2, 1))
+    Jitter(2, 2)(frame, 0.1, 0.0, 0.0, 0.0)
+    np.testing.assert_allclose(frame[0, 0], [1, 1, 0.6], atol=1e-5)
 
-    monkeypatch.setattr(ClipColorJitter, '_jitter', staticmethod(lambda frames, *_: np.clip(frames * 3, 0, 1)))
+    monkeypatch.setattr(Jitter, '__call__', lambda self, frame, *_: np.clip(frame * 3, 0, 1, out=frame))
     imgs = [np.full((2, 2, 3), (200, 30, 10), np.uint8)]
     gray = ClipColorJitter(prob=1.0, gray_prob=1.0)(dict(imgs=imgs))['imgs'][0]
     assert (gray == round(255 * 0.2989 + 90 * 0.587 + 30 * 0.114)).all()
@@ -148,8 +151,10 @@ def test_colors_are_clipped_before_a_clip_turns_gray(monkeypatch):
 
 def test_contrast_is_about_the_mean_of_each_frame_and_channel():
     frames = np.random.rand(2, 4, 5, 3).astype(np.float32) * 0.4 + 0.3
-    got = ClipColorJitter._jitter(frames, 0.0, 0.0, -0.4, 0.0)
     mean = frames.mean((1, 2), keepdims=True)
+    got = frames.copy()
+    for frame in got:
+        Jitter(4, 5)(frame, 0.0, 0.0, -0.4, 0.0)
     np.testing.assert_allclose(got, (frames - mean) * 0.6 + mean, atol=1e-4)
 
 

@@ -6,30 +6,72 @@ from mmcv.transforms import BaseTransform
 
 from vidtx_mm.registry import TRANSFORMS
 
-_GRAY = np.array([0.2989, 0.587, 0.114], dtype=np.float32)
+_GRAY = np.array([[0.2989, 0.587, 0.114]], dtype=np.float32)
 
 
-def adjust_saturation(frames: np.ndarray, factor: float) -> np.ndarray:
-    """Multiply the HSV saturation of RGB frames (T, H, W, 3), which stays at most 1; values may leave [0, 1].
+def scale_saturation(channels: np.ndarray, factor: float, scratch: np.ndarray) -> None:
+    """Multiply the HSV saturation of RGB channels (3, H, W) in place; it stays at most 1, values may leave [0, 1].
 
     With the largest channel V and the range D of a pixel, the saturation is D / V, or 0 where V is not positive, and
-    each channel moves to V - (V - channel) * new / old saturation.
+    each channel moves to V + (channel - V) * new / old saturation. ``scratch`` is (2, H, W).
     """
-    value = frames.max(axis=-1, keepdims=True)
-    spread = value - frames.min(axis=-1, keepdims=True)
-    most = np.maximum(value, 0) / np.maximum(spread, np.finfo(np.float32).tiny)
-    return value + (frames - value) * np.minimum(most, np.float32(factor))
+    value, ratio = scratch
+    channels.max(axis=0, out=value)
+    channels.min(axis=0, out=ratio)
+    np.subtract(value, ratio, out=ratio)
+    np.maximum(ratio, np.finfo(np.float32).tiny, out=ratio)
+    np.divide(value, ratio, out=ratio)
+    np.clip(ratio, 0, factor, out=ratio)
+    channels -= value
+    channels *= ratio
+    channels += value
 
 
-def adjust_hue(frames: np.ndarray, turn: float) -> np.ndarray:
-    """Turn the hue of RGB frames (T, H, W, 3) by a fraction of the circle, keeping least and largest channel.
+def scale_contrast(channels: np.ndarray, factor: float) -> None:
+    """Multiply the distance of each channel (H, W) from its mean in place."""
+    for channel in channels:
+        mean = float(channel.mean())
+        channel *= factor
+        channel += (1 - factor) * mean
+
+
+def turn_hue(frame: np.ndarray, turn: float, scratch: np.ndarray) -> None:
+    """Turn the hue of an RGB frame (H, W, 3) by a fraction of the circle in place, keeping least and largest channel.
 
     A constant on all channels leaves the hue as it is, so that 1 is added for OpenCV, which expects positive values.
+    ``scratch`` is like the frame.
     """
-    column = frames.reshape(-1, *frames.shape[2:])
-    hsv = cv2.cvtColor(column + 1, cv2.COLOR_RGB2HSV)
-    hsv[..., 0] = (hsv[..., 0] + 360 * turn) % 360
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB).reshape(frames.shape) - 1
+    frame += 1
+    cv2.cvtColor(frame, cv2.COLOR_RGB2HSV, dst=scratch)
+    scratch[..., 0] += 360 * (turn % 1)
+    cv2.cvtColor(scratch, cv2.COLOR_HSV2RGB, dst=frame)
+    frame -= 1
+
+
+def _to_gray(frame: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(cv2.transform(frame, _GRAY), cv2.COLOR_GRAY2RGB)
+
+
+class Jitter:
+    """Changes of brightness, saturation, contrast and hue, as distances from no change, for frames of one size.
+
+    Buffers are kept from frame to frame: with new ones, most of the time goes into getting memory.
+    """
+
+    def __init__(self, height: int, width: int) -> None:
+        self.channels = np.empty((3, height, width), np.float32)
+        self.planes = np.empty((2, height, width), np.float32)
+        self.hsv = np.empty((height, width, 3), np.float32)
+
+    def __call__(self, frame: np.ndarray, brightness: float, saturation: float, contrast: float, hue: float) -> None:
+        """Change an RGB frame (H, W, 3) of float32 in [0, 1] in place."""
+        cv2.split(frame, list(self.channels))
+        self.channels += brightness
+        scale_saturation(self.channels, 1 + saturation, self.planes)
+        scale_contrast(self.channels, 1 + contrast)
+        cv2.merge(list(self.channels), frame)
+        turn_hue(frame, hue, self.hsv)
+        np.clip(frame, 0, 1, out=frame)
 
 
 @TRANSFORMS.register_module()
@@ -71,20 +113,17 @@ class ClipColorJitter(BaseTransform):
         change, gray = np.random.rand(2) < (self.prob, self.gray_prob)
         if not (change or gray):
             return results
-        frames = np.stack(results['imgs']).astype(np.float32) / 255
-        if change:
-            frames = self._jitter(frames, *np.random.uniform(-self.ranges, self.ranges))
-        if gray:
-            frames = np.repeat((frames @ _GRAY)[..., None], 3, axis=-1)
-        results['imgs'] = list((frames * 255).round().astype(np.uint8))
+        values = np.random.uniform(-self.ranges, self.ranges).tolist() if change else None
+        height, width = results['imgs'][0].shape[:2]
+        jitter, frame = Jitter(height, width), np.empty((height, width, 3), np.float32)
+        imgs = []
+        for img in results['imgs']:
+            np.multiply(img, np.float32(1 / 255), out=frame)
+            if values:
+                jitter(frame, *values)
+            imgs.append(cv2.convertScaleAbs(_to_gray(frame) if gray else frame, alpha=255))
+        results['imgs'] = imgs
         return results
-
-    @staticmethod
-    def _jitter(frames: np.ndarray, brightness: float, saturation: float, contrast: float, hue: float) -> np.ndarray:
-        frames = adjust_saturation(frames + np.float32(brightness), 1 + saturation)
-        mean = frames.mean(axis=(1, 2), keepdims=True)
-        frames = (frames - mean) * np.float32(1 + contrast) + mean
-        return np.clip(adjust_hue(frames, hue), 0, 1)
 
     def __repr__(self) -> str:
         return f'ClipColorJitter(prob={self.prob}, gray_prob={self.gray_prob}, ranges={self.ranges.tolist()})'

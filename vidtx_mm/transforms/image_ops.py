@@ -1,114 +1,70 @@
 """The operations of RandAugment on clips (T, H, W, 3) of uint8, and their arguments.
 
-An argument is a function of the share of the full strength: level 7 of 10 is 0.7.
+An argument is a function of the share of the full strength: level 7 of 10 is 0.7. Operations are ``Pointwise``, by
+lookup tables, or plain functions of clip and argument.
 """
 
 from collections.abc import Callable
 from typing import Any
 
+import cv2
 import numpy as np
-from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-ImageOp = Callable[[Image.Image, Any], Image.Image]
+from . import lookup, warp
+from .lookup import Pointwise, blend, look_up
+
 ClipOp = Callable[[np.ndarray, Any], np.ndarray]
 Argument = Callable[[float], Any]
-Operations = dict[str, tuple[ClipOp, Argument]]
+Operations = dict[str, tuple[Pointwise | ClipOp, Argument]]
 
-GRAY = (128, 128, 128)
-
-
-def each_frame(op: ImageOp) -> ClipOp:
-    """The same argument for every frame; statistics (contrast, histogram) are those of each frame."""
-    return lambda clip, arg: np.stack([np.asarray(op(Image.fromarray(frame), arg)) for frame in clip])
+_LUMA = np.array([[19595, 38470, 7471, 32768]], dtype=np.float32) / 65536
+_BLUR = np.pad(np.zeros((3, 3)), 1, constant_values=1 / 16)
+_SMOOTH = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]]) / 13
 
 
-def whole_clip(op: ImageOp) -> ClipOp:
-    """All frames as one image, one below the other; statistics are those of the clip."""
-
-    def apply(clip: np.ndarray, arg: Any) -> np.ndarray:
-        column = clip.reshape(-1, *clip.shape[2:])
-        return np.array(op(Image.fromarray(column), arg)).reshape(clip.shape)
-
-    return apply
+def _luma(frame: np.ndarray) -> np.ndarray:
+    """Convert a frame (H, W, 3) to gray (H, W) of float32 with the integers of PIL's mode 'L'."""
+    return np.floor(cv2.transform(frame.astype(np.float32), _LUMA))
 
 
-def auto_contrast(img: Image.Image, _: None) -> Image.Image:
-    return ImageOps.autocontrast(img)
+def color(clip: np.ndarray, factor: float) -> np.ndarray:
+    return np.stack([blend(cv2.cvtColor(_luma(frame), cv2.COLOR_GRAY2RGB), frame, factor) for frame in clip])
 
 
-def equalize(img: Image.Image, _: None) -> Image.Image:
-    return ImageOps.equalize(img)
+def contrast(clip: np.ndarray, factor: float) -> np.ndarray:
+    """Blend each frame with its mean gray value."""
+    means = [int(_luma(frame).mean(dtype=float) + 0.5) for frame in clip]
+    return look_up(clip, np.array([[blend(mean, lookup.VALUES, factor)] for mean in means]))
 
 
-def invert(img: Image.Image, _: None) -> Image.Image:
-    return ImageOps.invert(img)
+def _convolve(frame: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """Filter a frame as PIL does: halves are rounded up, and the border stays as it is."""
+    edge = len(kernel) // 2
+    out = frame.copy()
+    inner = (slice(edge, -edge), slice(edge, -edge))
+    out[inner] = cv2.filter2D(frame, -1, kernel, delta=0.001)[inner]
+    return out
 
 
-def posterize(img: Image.Image, bits: int) -> Image.Image:
-    return ImageOps.posterize(img, min(bits, 8))
+def blur(clip: np.ndarray, _: None) -> np.ndarray:
+    return np.stack([_convolve(frame, _BLUR) for frame in clip])
 
 
-def solarize(img: Image.Image, threshold: int) -> Image.Image:
-    return ImageOps.solarize(img, threshold)
+def smooth(clip: np.ndarray, _: None) -> np.ndarray:
+    return np.stack([_convolve(frame, _SMOOTH) for frame in clip])
 
 
-def solarize_add(img: Image.Image, value: int) -> Image.Image:
-    return img.point([min(255, i + value) if i < 128 else i for i in range(256)] * 3)
+def sharpness(clip: np.ndarray, factor: float) -> np.ndarray:
+    return np.stack([blend(_convolve(frame, _SMOOTH), frame, factor) for frame in clip])
 
 
-def color(img: Image.Image, factor: float) -> Image.Image:
-    return ImageEnhance.Color(img).enhance(factor)
+def sharpness_of_column(clip: np.ndarray, factor: float) -> np.ndarray:
+    """Sharpen the frames as one image, one below the other."""
+    return sharpness(clip.reshape(1, -1, *clip.shape[2:]), factor).reshape(clip.shape)
 
 
-def contrast(img: Image.Image, factor: float) -> Image.Image:
-    return ImageEnhance.Contrast(img).enhance(factor)
-
-
-def contrast_to_white(img: Image.Image, factor: float) -> Image.Image:
-    """TensorFlow's 'equivalent of PIL Contrast' blends with white in any image of more than 65,280 pixels.
-
-    It divides the sum of the histogram, that is the number of pixels, by 256 and takes this as the mean gray value
-    (``official/legacy/image_classification/augment.py::contrast``).
-    """
-    return Image.blend(Image.new('RGB', img.size, (255, 255, 255)), img, factor)
-
-
-def brightness(img: Image.Image, factor: float) -> Image.Image:
-    return ImageEnhance.Brightness(img).enhance(factor)
-
-
-def sharpness(img: Image.Image, factor: float) -> Image.Image:
-    return ImageEnhance.Sharpness(img).enhance(factor)
-
-
-def geometry(resample: Image.Resampling) -> dict[str, ClipOp]:
-    """Return the geometric operations by the given interpolation; what lies outside a frame is gray."""
-
-    def affine(matrix: Callable[[Image.Image, float], tuple[float, ...]]) -> ClipOp:
-        return each_frame(
-            lambda img, arg: img.transform(
-                img.size, Image.Transform.AFFINE, matrix(img, arg), resample=resample, fillcolor=GRAY
-            )
-        )
-
-    return {
-        'rotate': each_frame(lambda img, degrees: img.rotate(degrees, resample=resample, fillcolor=GRAY)),
-        'shear_x': affine(lambda _, factor: (1, factor, 0, 0, 1, 0)),
-        'shear_y': affine(lambda _, factor: (1, 0, 0, factor, 1, 0)),
-        'translate_x': affine(lambda img, share: (1, 0, share * img.width, 0, 1, 0)),
-        'translate_y': affine(lambda img, share: (1, 0, 0, 0, 1, share * img.height)),
-    }
-
-
-BICUBIC, NEAREST = geometry(Image.Resampling.BICUBIC), geometry(Image.Resampling.NEAREST)
-
-
-def blur(img: Image.Image, _: None) -> Image.Image:
-    return img.filter(ImageFilter.BLUR)
-
-
-def smooth(img: Image.Image, _: None) -> Image.Image:
-    return img.filter(ImageFilter.SMOOTH)
+def geometry(resample: Callable[[np.ndarray, np.ndarray], np.ndarray], name: str) -> ClipOp:
+    return lambda clip, argument: resample(clip, warp.MATRICES[name](argument, *clip.shape[1:3]))
 
 
 def _cut_out(clip: np.ndarray, half: int, value: int) -> np.ndarray:
@@ -125,7 +81,7 @@ def cutout_black(clip: np.ndarray, half: int) -> np.ndarray:
 
 def cutout_gray(clip: np.ndarray, share: float) -> np.ndarray:
     """Fill a square whose side is a share of the short side."""
-    return _cut_out(clip, round(share * min(clip.shape[1:3]) / 2), 128)
+    return _cut_out(clip, round(share * min(clip.shape[1:3]) / 2), warp.GRAY)
 
 
 def nothing(clip: np.ndarray, _: None) -> np.ndarray:
@@ -156,70 +112,76 @@ def _from_a_tenth(share: float) -> float:
     return share * 1.8 + 0.1
 
 
+INVERT = Pointwise(lookup.invert)
+POSTERIZE = Pointwise(lookup.posterize)
+SOLARIZE = Pointwise(lookup.solarize)
+SOLARIZE_ADD = Pointwise(lookup.solarize_add)
+BRIGHTNESS = Pointwise(lookup.brightness)
+
 INCREASING: Operations = {
-    'auto_contrast': (each_frame(auto_contrast), _none),
-    'equalize': (each_frame(equalize), _none),
-    'invert': (each_frame(invert), _none),
-    'rotate': (BICUBIC['rotate'], _either_sign(30)),
-    'posterize': (each_frame(posterize), _down_from(4, 4)),
-    'solarize': (each_frame(solarize), _down_from(256, 256)),
-    'solarize_add': (each_frame(solarize_add), _whole(110)),
-    'color': (each_frame(color), _away_from_one),
-    'contrast': (each_frame(contrast), _away_from_one),
-    'brightness': (each_frame(brightness), _away_from_one),
-    'sharpness': (each_frame(sharpness), _away_from_one),
-    'shear_x': (BICUBIC['shear_x'], _either_sign(0.3)),
-    'shear_y': (BICUBIC['shear_y'], _either_sign(0.3)),
-    'translate_x': (BICUBIC['translate_x'], _either_sign(0.45)),
-    'translate_y': (BICUBIC['translate_y'], _either_sign(0.45)),
+    'auto_contrast': (Pointwise(lookup.auto_contrast, statistics='frame'), _none),
+    'equalize': (Pointwise(lookup.equalize, statistics='frame'), _none),
+    'invert': (INVERT, _none),
+    'rotate': (geometry(warp.bicubic, 'rotate'), _either_sign(30)),
+    'posterize': (POSTERIZE, _down_from(4, 4)),
+    'solarize': (SOLARIZE, _down_from(256, 256)),
+    'solarize_add': (SOLARIZE_ADD, _whole(110)),
+    'color': (color, _away_from_one),
+    'contrast': (contrast, _away_from_one),
+    'brightness': (BRIGHTNESS, _away_from_one),
+    'sharpness': (sharpness, _away_from_one),
+    'shear_x': (geometry(warp.bicubic, 'shear_x'), _either_sign(0.3)),
+    'shear_y': (geometry(warp.bicubic, 'shear_y'), _either_sign(0.3)),
+    'translate_x': (geometry(warp.bicubic, 'translate_x'), _either_sign(0.45)),
+    'translate_y': (geometry(warp.bicubic, 'translate_y'), _either_sign(0.45)),
 }
 """timm's 'increasing' operations: the higher the level, the stronger."""
 
 PLAIN: Operations = {
     **INCREASING,
-    'posterize': (each_frame(posterize), _whole(4)),
-    'solarize': (each_frame(solarize), _whole(256)),
-    'color': (each_frame(color), _from_a_tenth),
-    'contrast': (each_frame(contrast), _from_a_tenth),
-    'brightness': (each_frame(brightness), _from_a_tenth),
-    'sharpness': (each_frame(sharpness), _from_a_tenth),
+    'posterize': (POSTERIZE, _whole(4)),
+    'solarize': (SOLARIZE, _whole(256)),
+    'color': (color, _from_a_tenth),
+    'contrast': (contrast, _from_a_tenth),
+    'brightness': (BRIGHTNESS, _from_a_tenth),
+    'sharpness': (sharpness, _from_a_tenth),
 }
 """timm's operations without 'inc1'."""
 
 PIXELWISE: Operations = {
-    'auto_contrast': (whole_clip(auto_contrast), _none),
-    'equalize': (whole_clip(equalize), _none),
-    'invert': (whole_clip(invert), _none),
-    'posterize': (whole_clip(posterize), _whole(4)),
-    'solarize': (whole_clip(solarize), _whole(256)),
-    'color': (whole_clip(color), _from_a_tenth),
-    'contrast': (whole_clip(contrast_to_white), _from_a_tenth),
-    'brightness': (whole_clip(brightness), _from_a_tenth),
-    'sharpness': (whole_clip(sharpness), _from_a_tenth),
+    'auto_contrast': (Pointwise(lookup.auto_contrast, statistics='clip'), _none),
+    'equalize': (Pointwise(lookup.equalize, statistics='clip'), _none),
+    'invert': (INVERT, _none),
+    'posterize': (POSTERIZE, _whole(4)),
+    'solarize': (SOLARIZE, _whole(256)),
+    'color': (color, _from_a_tenth),
+    'contrast': (Pointwise(lookup.contrast_to_white), _from_a_tenth),
+    'brightness': (BRIGHTNESS, _from_a_tenth),
+    'sharpness': (sharpness_of_column, _from_a_tenth),
     'cutout': (cutout_black, _whole(40)),
-    'solarize_add': (whole_clip(solarize_add), _whole(110)),
+    'solarize_add': (SOLARIZE_ADD, _whole(110)),
     'nothing': (nothing, _none),
 }
 """ViViT's operations: those that need no geometry, on the frames stacked to one image, and doing nothing."""
 
 IMGAUG: Operations = {
     'nothing': (nothing, _none),
-    'auto_contrast': (each_frame(auto_contrast), _none),
-    'equalize': (each_frame(equalize), _none),
-    'invert': (each_frame(invert), _none),
-    'rotate': (NEAREST['rotate'], _either_sign(30)),
-    'posterize': (each_frame(posterize), _down_from(8, 6)),
-    'solarize': (each_frame(solarize), _down_from(256, 256)),
-    'color': (each_frame(color), _away_from_one),
-    'contrast': (each_frame(contrast), _away_from_one),
-    'brightness': (each_frame(brightness), _away_from_one),
-    'sharpness': (each_frame(sharpness), _away_from_one),
-    'shear_x': (NEAREST['shear_x'], _either_sign(0.3)),
-    'shear_y': (NEAREST['shear_y'], _either_sign(0.3)),
-    'translate_x': (NEAREST['translate_x'], _either_sign(0.33)),
-    'translate_y': (NEAREST['translate_y'], _either_sign(0.33)),
+    'auto_contrast': INCREASING['auto_contrast'],
+    'equalize': INCREASING['equalize'],
+    'invert': (INVERT, _none),
+    'rotate': (geometry(warp.nearest, 'rotate'), _either_sign(30)),
+    'posterize': (POSTERIZE, _down_from(8, 6)),
+    'solarize': (SOLARIZE, _down_from(256, 256)),
+    'color': (color, _away_from_one),
+    'contrast': (contrast, _away_from_one),
+    'brightness': (BRIGHTNESS, _away_from_one),
+    'sharpness': (sharpness, _away_from_one),
+    'shear_x': (geometry(warp.nearest, 'shear_x'), _either_sign(0.3)),
+    'shear_y': (geometry(warp.nearest, 'shear_y'), _either_sign(0.3)),
+    'translate_x': (geometry(warp.nearest, 'translate_x'), _either_sign(0.33)),
+    'translate_y': (geometry(warp.nearest, 'translate_y'), _either_sign(0.33)),
     'cutout': (cutout_gray, lambda share: share * 20 / 32),
-    'blur': (each_frame(blur), _none),
-    'smooth': (each_frame(smooth), _none),
+    'blur': (blur, _none),
+    'smooth': (smooth, _none),
 }
 """imgaug's operations, without the flip and the crop that it puts before them."""

@@ -9,6 +9,7 @@ from vidtx_mm.checks import choose
 from vidtx_mm.registry import TRANSFORMS
 
 from .image_ops import IMGAUG, INCREASING, PIXELWISE, PLAIN, Operations
+from .lookup import Pointwise, look_up
 
 
 @dataclass(frozen=True)
@@ -83,13 +84,20 @@ class RandAugment(BaseTransform):
     def transform(self, results: dict) -> dict:
         policy = POLICIES[self.policy]
         step = -1 if self.channel_order == 'bgr' else 1
-        clip = np.stack(results['imgs'])[..., ::step]
+        clip = np.stack([img[..., ::step] for img in results['imgs']])
+        tables = None  # of pointwise operations in a row, applied at once
         for name in np.random.choice(list(policy.operations), self.num_ops, replace=policy.repeat):
-            if np.random.rand() < policy.prob:
-                apply, argument = policy.operations[name]
-                level = np.clip(np.random.normal(self.magnitude, self.magnitude_std), 0, policy.limit)
-                clip = apply(clip, argument(level / policy.full))
-        results['imgs'] = list(np.ascontiguousarray(clip[..., ::step]))
+            if np.random.rand() >= policy.prob:
+                continue
+            operation, argument = policy.operations[name]
+            level = np.clip(np.random.normal(self.magnitude, self.magnitude_std), 0, policy.limit)
+            if isinstance(operation, Pointwise):
+                tables = operation.after(tables, clip, argument(level / policy.full))
+            else:
+                clip = operation(clip if tables is None else look_up(clip, tables), argument(level / policy.full))
+                tables = None
+        clip = clip if tables is None else look_up(clip, tables)
+        results['imgs'] = [np.ascontiguousarray(img[..., ::step]) for img in clip]
         return results
 
     def __repr__(self) -> str:
