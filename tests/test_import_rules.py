@@ -31,7 +31,7 @@ RULES = {
 }
 # Commands may import everything, and nothing may import them.
 COMMANDS = ('apis', 'benchmark', 'cli', 'demo', 'doctor', 'probes', '__main__')
-BANNED = {'mmdet', 'mmpose'}  # used in configs only
+BANNED = {'mmdet', 'mmpose', 'mmseg'}  # used in configs only
 
 
 def module_name(file: Path) -> str:
