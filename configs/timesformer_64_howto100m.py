@@ -76,7 +76,7 @@ train_pipeline = [
     dict(type='DecordInit'),
     sampling,
     dict(type='DecordDecode'),
-    dict(type='RandomRescale', scale_range=(256, 320)),
+    dict(type='vidtx_mm.RandomShortSide', scale_range=(256, 320)),
     dict(type='RandomCrop', size=224),
     dict(type='Flip', flip_ratio=0.5),
     *packing,
@@ -85,7 +85,7 @@ val_pipeline = [
     dict(type='DecordInit'),
     dict(sampling, test_mode=True),
     dict(type='DecordDecode'),
-    dict(type='Resize', scale=(-1, 224)),
+    dict(type='vidtx_mm.ResizeShortSide', size=224),
     dict(type='vidtx_mm.UniformCrop', crop_size=224, num_crops=1),
     *packing,
 ]
@@ -93,7 +93,7 @@ test_pipeline = [  # test_clips x 1 views
     dict(type='DecordInit'),
     dict(sampling, num_clips=test_clips, test_mode=True),
     dict(type='DecordDecode'),
-    dict(type='Resize', scale=(-1, 224)),
+    dict(type='vidtx_mm.ResizeShortSide', size=224),
     dict(type='vidtx_mm.UniformCrop', crop_size=224, num_crops=1),
     *packing,
 ]

@@ -81,7 +81,7 @@ train_pipeline = [
     dict(type='DecordInit'),
     sampling,
     dict(type='DecordDecode'),
-    dict(type='RandomRescale', scale_range=short_sides),
+    dict(type='vidtx_mm.RandomShortSide', scale_range=short_sides),
     dict(type='RandomCrop', size=crop_size),
     dict(type='Flip', flip_ratio=0.5),
     *packing,
@@ -90,7 +90,7 @@ val_pipeline = [
     dict(type='DecordInit'),
     dict(sampling, test_mode=True),
     dict(type='DecordDecode'),
-    dict(type='Resize', scale=(-1, crop_size)),
+    dict(type='vidtx_mm.ResizeShortSide', size=crop_size),
     dict(type='vidtx_mm.UniformCrop', crop_size=crop_size, num_crops=1),
     *packing,
 ]
@@ -98,7 +98,7 @@ test_pipeline = [  # 1 x 3 views
     dict(type='DecordInit'),
     dict(sampling, test_mode=True),
     dict(type='DecordDecode'),
-    dict(type='Resize', scale=(-1, crop_size)),
+    dict(type='vidtx_mm.ResizeShortSide', size=crop_size),
     dict(type='vidtx_mm.UniformCrop', crop_size=crop_size, num_crops=3),
     *packing,
 ]

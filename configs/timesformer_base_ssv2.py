@@ -32,6 +32,7 @@ checkpoint = (
 clip_len = 8
 short_sides = (256, 320)
 crop_size = 224
+virtual_fps = 30  # of the images that the published models sample from; None: the frames of the video
 
 # Body of timesformer_ssv2: the same in all configs of this group (tools/sync_configs.py).
 _base_ = 'mmaction::_base_/default_runtime.py'
@@ -73,13 +74,13 @@ model = dict(
     ),
 )
 
-sampling = dict(type='vidtx_mm.SampleSegments', clip_len=clip_len)
+sampling = dict(type='vidtx_mm.SampleSegments', protocol='timesformer', clip_len=clip_len, virtual_fps=virtual_fps)
 packing = [dict(type='FormatShape', input_format='NCTHW'), dict(type='PackActionInputs')]
 train_pipeline = [
     dict(type='DecordInit'),
     sampling,
     dict(type='DecordDecode'),
-    dict(type='vidtx_mm.InverseRandomRescale', scale_range=short_sides),
+    dict(type='vidtx_mm.RandomShortSide', scale_range=short_sides, inverse=True),
     dict(type='RandomCrop', size=crop_size),
     *packing,
 ]
@@ -87,7 +88,7 @@ val_pipeline = [
     dict(type='DecordInit'),
     dict(sampling, test_mode=True),
     dict(type='DecordDecode'),
-    dict(type='Resize', scale=(-1, crop_size)),
+    dict(type='vidtx_mm.ResizeShortSide', size=crop_size),
     dict(type='vidtx_mm.UniformCrop', crop_size=crop_size, num_crops=1),
     *packing,
 ]
@@ -95,7 +96,7 @@ test_pipeline = [  # 1 x 3 views
     dict(type='DecordInit'),
     dict(sampling, test_mode=True),
     dict(type='DecordDecode'),
-    dict(type='Resize', scale=(-1, crop_size)),
+    dict(type='vidtx_mm.ResizeShortSide', size=crop_size),
     dict(type='vidtx_mm.UniformCrop', crop_size=crop_size, num_crops=3),
     *packing,
 ]

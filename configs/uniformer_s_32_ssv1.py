@@ -32,6 +32,7 @@ checkpoint = 'https://download.openmmlab.com/mmaction/v1.0/recognition/uniformer
 arch = 'small'
 drop_path_rate = 0.2
 clip_len = 32
+virtual_fps = None  # the data set consists of images; v2 has 30
 
 # Body of uniformer_something: the same in all configs of this group (tools/sync_configs.py).
 _base_ = 'mmaction::_base_/default_runtime.py'
@@ -57,6 +58,7 @@ model = dict(
         num_classes=num_classes,
         pool='avg',
         dropout_ratio=0.0,
+        init_std=0.02,
         label_smooth_eps=0.1,
         average_clips='score',
     ),
@@ -77,14 +79,21 @@ model = dict(
     ),
 )
 
-sampling = dict(type='UniformSample', clip_len=clip_len)
+sampling = dict(type='vidtx_mm.SampleSegments', protocol='uniformer', clip_len=clip_len, virtual_fps=virtual_fps)
 packing = [dict(type='FormatShape', input_format='NCTHW'), dict(type='PackActionInputs')]
 train_pipeline = [
     dict(type='DecordInit'),
     sampling,
     dict(type='DecordDecode'),
-    dict(type='Resize', scale=(-1, 320)),
-    dict(type='vidtx_mm.RandAugment', policy='increasing', magnitude=7, num_ops=4, magnitude_std=0.5),
+    dict(type='vidtx_mm.ResizeShortSide', size=320),
+    dict(
+        type='vidtx_mm.RandAugment',
+        policy='increasing',
+        magnitude=7,
+        num_ops=4,
+        magnitude_std=0.5,
+        channel_order='bgr',
+    ),
     dict(type='RandomResizedCrop'),
     dict(type='Resize', scale=(224, 224), keep_ratio=False),
     dict(type='vidtx_mm.NormalizedErasing', mean=mean, std=std, erase_prob=0.25, mode='rand'),
@@ -94,7 +103,7 @@ val_pipeline = [
     dict(type='DecordInit'),
     dict(sampling, test_mode=True),
     dict(type='DecordDecode'),
-    dict(type='Resize', scale=(-1, 224)),
+    dict(type='vidtx_mm.ResizeShortSide', size=224),
     dict(type='vidtx_mm.UniformCrop', crop_size=224, num_crops=1),
     *packing,
 ]
@@ -102,7 +111,7 @@ test_pipeline = [  # 1 x 3 views
     dict(type='DecordInit'),
     dict(sampling, test_mode=True),
     dict(type='DecordDecode'),
-    dict(type='Resize', scale=(-1, 224)),
+    dict(type='vidtx_mm.ResizeShortSide', size=224),
     dict(type='vidtx_mm.UniformCrop', crop_size=224, num_crops=3),
     *packing,
 ]

@@ -33,7 +33,7 @@ drop_path_rate = 0.05
 head_channels = 448
 clip_len = 16
 crop_size = 160
-rand_augment = dict(policy='increasing', magnitude=5, num_ops=2, magnitude_std=0.25)
+rand_augment = dict(policy='plain', magnitude=5, num_ops=2, magnitude_std=0.25)
 
 # Body of uniformer_light_kinetics: the same in all configs of this group (tools/sync_configs.py).
 _base_ = 'mmaction::_base_/default_runtime.py'
@@ -60,6 +60,7 @@ model = dict(
         num_classes=num_classes,
         pool='avg',
         dropout_ratio=0.0,
+        init_std=0.02,
         label_smooth_eps=0.1,
         average_clips='score',
     ),
@@ -85,7 +86,7 @@ train_pipeline = [
     dict(type='DecordInit'),
     sampling,
     dict(type='DecordDecode'),
-    dict(type='Resize', scale=(-1, 320)),
+    dict(type='vidtx_mm.ResizeShortSide', size=320),
     dict(type='vidtx_mm.RandAugment', **rand_augment),
     dict(type='RandomResizedCrop'),
     dict(type='Resize', scale=(crop_size, crop_size), keep_ratio=False),
@@ -97,7 +98,7 @@ val_pipeline = [
     dict(type='DecordInit'),
     dict(sampling, test_mode=True),
     dict(type='DecordDecode'),
-    dict(type='Resize', scale=(-1, crop_size)),
+    dict(type='vidtx_mm.ResizeShortSide', size=crop_size),
     dict(type='vidtx_mm.UniformCrop', crop_size=crop_size, num_crops=1),
     *packing,
 ]

@@ -70,13 +70,14 @@ model = dict(
     data_preprocessor=dict(type='ActionDataPreprocessor', mean=mean, std=std, format_shape='NCTHW'),
 )
 
+# The official config counts 250 frames a video: 10 s, 25 per second. At other rates a clip has another length in time.
 sampling = dict(type='vidtx_mm.SampleClips', protocol='vivit', clip_len=32, frame_interval=2)
 packing = [dict(type='FormatShape', input_format='NCTHW'), dict(type='PackActionInputs')]
 train_pipeline = [
     dict(type='DecordInit'),
     sampling,
     dict(type='DecordDecode'),
-    dict(type='Resize', scale=(-1, 256)),
+    dict(type='vidtx_mm.ResizeShortSide', size=256, truncate=True),
     dict(type='vidtx_mm.ScaleJitter', scale_range=(0.9, 1.33)),
     dict(type='RandomCrop', size=224),
     dict(type='Flip', flip_ratio=0.5),
@@ -87,15 +88,15 @@ val_pipeline = [
     dict(type='DecordInit'),
     dict(sampling, test_mode=True),
     dict(type='DecordDecode'),
-    dict(type='Resize', scale=(-1, 256)),
-    dict(type='vidtx_mm.UniformCrop', crop_size=224, num_crops=1),
+    dict(type='vidtx_mm.ResizeShortSide', size=256, truncate=True),
+    dict(type='CenterCrop', crop_size=224),
     *packing,
 ]
 test_pipeline = [  # 4 x 3 views
     dict(type='DecordInit'),
     dict(sampling, num_clips=4, test_mode=True),
     dict(type='DecordDecode'),
-    dict(type='Resize', scale=(-1, 256)),
+    dict(type='vidtx_mm.ResizeShortSide', size=256, truncate=True),
     dict(type='vidtx_mm.UniformCrop', crop_size=224, num_crops=3),
     *packing,
 ]

@@ -78,7 +78,7 @@ train_pipeline = [
     dict(type='DecordInit'),
     sampling,
     dict(type='DecordDecode'),
-    dict(type='Resize', scale=(-1, 288)),
+    dict(type='vidtx_mm.ResizeShortSide', size=288, truncate=True),
     dict(type='vidtx_mm.ScaleJitter', scale_range=(0.9, 1.33)),
     dict(type='RandomCrop', size=256),
     # A mirror image is another class where classes tell left from right.
@@ -90,15 +90,15 @@ val_pipeline = [
     dict(type='DecordInit'),
     dict(sampling, test_mode=True),
     dict(type='DecordDecode'),
-    dict(type='Resize', scale=(-1, 288)),
-    dict(type='vidtx_mm.UniformCrop', crop_size=256, num_crops=1),
+    dict(type='vidtx_mm.ResizeShortSide', size=288, truncate=True),
+    dict(type='CenterCrop', crop_size=256),
     *packing,
 ]
 test_pipeline = [  # 4 x 3 views
     dict(type='DecordInit'),
     dict(sampling, num_clips=4, test_mode=True),
     dict(type='DecordDecode'),
-    dict(type='Resize', scale=(-1, 288)),
+    dict(type='vidtx_mm.ResizeShortSide', size=288, truncate=True),
     dict(type='vidtx_mm.UniformCrop', crop_size=256, num_crops=3),
     *packing,
 ]

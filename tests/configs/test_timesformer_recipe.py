@@ -62,20 +62,20 @@ def test_clips(path: Path) -> None:
     frames, interval, side, sides = CLIPS[model, data]
     views = (TEST_CLIPS[model], 1) if data == 'howto100m' else (1, 3)
     assert (cfg.model.backbone.num_frames, cfg.model.backbone.img_size) == (frames, side)
-    sampling = dict(type='vidtx_mm.SampleSegments', clip_len=frames)
+    sampling = dict(type='vidtx_mm.SampleSegments', protocol='timesformer', clip_len=frames, virtual_fps=30)
     if interval:
         sampling = dict(type='vidtx_mm.SampleClips', protocol='timesformer', clip_len=frames, frame_interval=interval)
         sampling |= dict(target_fps=30)
     train, val, test = (cfg[f'{part}_dataloader'].dataset.to_dict()['pipeline'] for part in ('train', 'val', 'test'))
-    rescale = 'vidtx_mm.InverseRandomRescale' if data == 'ssv2' else 'RandomRescale'
-    augmentation = [dict(type=rescale, scale_range=sides), dict(type='RandomCrop', size=side)]
+    rescale = dict(type='vidtx_mm.RandomShortSide', scale_range=sides) | (dict(inverse=True) if data == 'ssv2' else {})
+    augmentation = [rescale, dict(type='RandomCrop', size=side)]
     augmentation += [] if data == 'ssv2' else [dict(type='Flip', flip_ratio=0.5)]
     ends = [dict(type='FormatShape', input_format='NCTHW'), dict(type='PackActionInputs')]
     assert train == [dict(type='DecordInit'), sampling, dict(type='DecordDecode'), *augmentation, *ends]
     for pipeline, (clips, crops) in ((val, (1, 1)), (test, views)):
         assert pipeline[1] == sampling | dict(test_mode=True) | ({} if clips == 1 else dict(num_clips=clips))
         resize, crop = pipeline[3:5]
-        assert resize == dict(type='Resize', scale=(-1, side))
+        assert resize == dict(type='vidtx_mm.ResizeShortSide', size=side)
         assert crop == dict(type='vidtx_mm.UniformCrop', crop_size=side, num_crops=crops)
 
 

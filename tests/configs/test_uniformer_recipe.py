@@ -53,6 +53,7 @@ RECIPE: dict[str, Any] = {
     'optim_wrapper.optimizer.betas': (0.9, 0.999),
     'optim_wrapper.clip_grad.max_norm': 20,
     'model.cls_head.dropout_ratio': 0.0,
+    'model.cls_head.init_std': 0.02,
     'model.cls_head.label_smooth_eps': 0.1,
     'model.cls_head.average_clips': 'score',
     'model.data_preprocessor.mean': GRAY[0],
@@ -99,19 +100,24 @@ def test_clips(path: Path) -> None:
     frames, interval, side = CLIPS[name]
     light, something = name.startswith('x'), 'ssv' in name
     sampling: dict[str, Any] = dict(type='UniformSample', clip_len=frames)
+    if something:  # of the images extracted at 30 per second; version 1 consists of images
+        sampling = dict(type='vidtx_mm.SampleSegments', protocol='uniformer', clip_len=frames)
+        sampling |= dict(virtual_fps=30 if 'ssv2' in name else None)
     if interval:
         sampling = dict(type='vidtx_mm.SampleClips', protocol='uniformer', clip_len=frames, frame_interval=interval)
-    rand_augment = dict(magnitude=7, num_ops=4, magnitude_std=0.5)
+    rand_augment: dict[str, Any] = dict(policy='increasing', magnitude=7, num_ops=4, magnitude_std=0.5)
+    if something:
+        rand_augment |= dict(channel_order='bgr')
     if name == 'xxs_k400':
-        rand_augment = dict(magnitude=5, num_ops=2, magnitude_std=0.25)
+        rand_augment = dict(policy='plain', magnitude=5, num_ops=2, magnitude_std=0.25)
     train, val, test = (cfg[f'{part}_dataloader'].dataset.to_dict()['pipeline'] for part in ('train', 'val', 'test'))
     ends = [dict(type='FormatShape', input_format='NCTHW'), dict(type='PackActionInputs')]
     assert train == [
         dict(type='DecordInit'),
         sampling,
         dict(type='DecordDecode'),
-        dict(type='Resize', scale=(-1, 320)),
-        dict(type='vidtx_mm.RandAugment', policy='increasing', **rand_augment),
+        dict(type='vidtx_mm.ResizeShortSide', size=320),
+        dict(type='vidtx_mm.RandAugment', **rand_augment),
         dict(type='RandomResizedCrop'),
         dict(type='Resize', scale=(side, side), keep_ratio=False),
         *([] if something else [dict(type='Flip', flip_ratio=0.5)]),
@@ -122,7 +128,7 @@ def test_clips(path: Path) -> None:
     for pipeline, (number, places) in ((val, (1, 1)), (test, (clips, crops))):
         assert pipeline[1] == sampling | dict(test_mode=True) | ({} if number == 1 else dict(num_clips=number))
         crop = dict(type='vidtx_mm.UniformCrop', crop_size=side, num_crops=places)
-        assert pipeline[3:] == [dict(type='Resize', scale=(-1, side)), crop, *ends]
+        assert pipeline[3:] == [dict(type='vidtx_mm.ResizeShortSide', size=side), crop, *ends]
     assert cfg.model.data_preprocessor.get('to_rgb', False) == something
 
 

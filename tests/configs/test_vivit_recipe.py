@@ -72,14 +72,16 @@ def test_clips(path: Path) -> None:
     assert cfg.model.backbone.img_size == side
     sampling = dict(type='vidtx_mm.SampleClips', protocol='vivit', clip_len=32, frame_interval=interval)
     train, val, test = (cfg[f'{part}_dataloader'].dataset.to_dict()['pipeline'] for part in ('train', 'val', 'test'))
-    resize = dict(type='Resize', scale=(-1, short))
+    resize = dict(type='vidtx_mm.ResizeShortSide', size=short, truncate=True)
     jitter = dict(type='vidtx_mm.ScaleJitter', scale_range=(0.9, 1.33))
     assert train[1:6] == [sampling, dict(type='DecordDecode'), resize, jitter, dict(type='RandomCrop', size=side)]
     assert (train[6]['type'], train[6]['flip_ratio']) == ('Flip', 0.5)
     assert ('flip_label_map' in train[6]) == (data == 'ssv2')
     for pipeline, (number, places) in ((val, (1, 1)), (test, (4, crops))):
         assert pipeline[1] == sampling | dict(test_mode=True) | ({} if number == 1 else dict(num_clips=number))
-        assert pipeline[3:5] == [resize, dict(type='vidtx_mm.UniformCrop', crop_size=side, num_crops=places)]
+        crop = dict(type='vidtx_mm.UniformCrop', crop_size=side, num_crops=3)
+        # A single crop is rounded down, as official.
+        assert pipeline[3:5] == [resize, crop if places == 3 else dict(type='CenterCrop', crop_size=side)]
 
 
 @every

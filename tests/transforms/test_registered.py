@@ -10,7 +10,6 @@ OPTIONS = {
     'ClipColorJitter': {},
     'RandomShortSide': dict(scale_range=(256, 320)),
     'ResizeShortSide': dict(size=256),
-    'InverseRandomRescale': dict(scale_range=(256, 320)),
     'NormalizedErasing': dict(mean=[127.5] * 3, std=[127.5] * 3),
     'RandAugment': dict(policy='increasing', magnitude=7, num_ops=4),
     'RandomScaleRotation': {},

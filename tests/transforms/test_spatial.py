@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from mmaction.datasets.transforms import CenterCrop, Resize, ThreeCrop
 
-from vidtx_mm.transforms import InverseRandomRescale, RandomShortSide, ResizeShortSide, ScaleJitter, UniformCrop
+from vidtx_mm.transforms import RandomShortSide, ResizeShortSide, ScaleJitter, UniformCrop
 
 
 def clip(height, width, frames=2):
@@ -169,9 +169,9 @@ def test_random_short_side_is_uniform():
     assert (sides[:, 1] == 47 * sides[:, 0] // 30).all()
 
 
-@pytest.mark.parametrize('transform', [InverseRandomRescale((20, 40)), RandomShortSide((20, 40), inverse=True)])
-def test_inverse_short_side_is_uniform_in_the_inverse(transform):
+def test_inverse_short_side_is_uniform_in_the_inverse():
     np.random.seed(0)
+    transform = RandomShortSide((20, 40), inverse=True)
     sides = np.array([min(transform(noise(30, 40, 1))['img_shape']) for _ in range(1000)])
     assert sides.min() == 20 and sides.max() == 40
     assert np.mean(1 / sides) == pytest.approx((1 / 20 + 1 / 40) / 2, rel=0.02)

@@ -6,12 +6,11 @@ from .label_map import CheckLabelMap
 from .person_box import RandomScaleRotation
 from .rand_augment import RandAugment
 from .sampling import SampleClips, SampleSegments
-from .spatial import InverseRandomRescale, RandomShortSide, ResizeShortSide, ScaleJitter, UniformCrop
+from .spatial import RandomShortSide, ResizeShortSide, ScaleJitter, UniformCrop
 
 __all__ = [
     'CheckLabelMap',
     'ClipColorJitter',
-    'InverseRandomRescale',
     'NormalizedErasing',
     'RandAugment',
     'RandomScaleRotation',

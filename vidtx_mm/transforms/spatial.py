@@ -172,14 +172,3 @@ class ScaleJitter(BaseTransform):
 
     def __repr__(self) -> str:
         return f'ScaleJitter(scale_range={self.scale_range}, prob={self.prob})'
-
-
-@TRANSFORMS.register_module()
-class InverseRandomRescale(RandomShortSide):
-    """``RandomShortSide`` with ``inverse=True``."""
-
-    def __init__(self, scale_range: tuple[int, int]) -> None:
-        super().__init__(scale_range, inverse=True)
-
-    def __repr__(self) -> str:
-        return f'InverseRandomRescale(scale_range={self.scale_range})'
