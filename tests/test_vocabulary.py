@@ -1,4 +1,4 @@
-"""One word per idea: no file of the package, configs, docs and tools uses a retired one."""
+"""One word per idea: no file uses a retired one, and no docstring or heading is an indirect question."""
 
 import re
 import subprocess
@@ -52,6 +52,10 @@ def retired(text: str) -> list[tuple[int, str, str]]:
     return found
 
 
+WORDS = r'(?:What|How|Which|Where|Whether|Why|When)\b'
+QUESTION = {'.py': re.compile(rf'^\s*"""{WORDS}'), '.md': re.compile(rf'^#+ {WORDS}')}
+
+
 def tracked() -> list[Path]:
     listed = subprocess.run(['git', 'ls-files', '-z', *FOLDERS], cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode:
@@ -102,3 +106,14 @@ def test_no_file_uses_a_retired_word() -> None:
         for number, word, instead in retired(file.read_text(encoding='utf-8'))
     ]
     assert not uses, '\n'.join(uses)
+
+
+def test_no_docstring_or_heading_is_an_indirect_question() -> None:
+    questions = [
+        f'{file.relative_to(ROOT)}:{number}: {line.strip()}'
+        for file in tracked()
+        if file.suffix in QUESTION
+        for number, line in enumerate(file.read_text(encoding='utf-8').splitlines(), 1)
+        if QUESTION[file.suffix].search(line)
+    ]
+    assert not questions, 'start with a verb ("Return ...") or a noun:\n' + '\n'.join(questions)

@@ -11,7 +11,7 @@ Command: mim train mmaction configs/demo/uniformer_shapes.py
 _base_ = 'mmaction::_base_/default_runtime.py'
 custom_imports = dict(imports=['vidtx_mm'], allow_failed_imports=False)
 
-# What you will want to change.
+# Your data and schedule.
 data_root = 'data/shapes'
 ann_file_train = f'{data_root}/train.txt'  # lines: video class
 ann_file_val = f'{data_root}/val.txt'

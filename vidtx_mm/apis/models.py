@@ -107,7 +107,7 @@ def create_model(
 
 
 def head_at_init(report: LoadReport) -> bool:
-    """Whether a load left the classifier as it was drawn."""
+    """Return whether the classifier was left at init."""
     return any(key.startswith('cls_head.fc_cls') for key in report.keys('left at init'))
 
 

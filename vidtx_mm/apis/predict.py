@@ -57,7 +57,7 @@ def predict(
 
 
 def read(pipeline: Any, video: str | Path) -> dict | str:
-    """What the transforms return for a video, or why they cannot."""
+    """Return the sample of a video, or the error of its pipeline."""
     try:
         if not Path(video).is_file():
             raise FileNotFoundError('no such file')

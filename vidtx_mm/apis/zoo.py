@@ -41,7 +41,7 @@ class ModelInfo:
 
     @property
     def pretrained(self) -> bool:
-        """Whether the weights have an address to fetch them from."""
+        """Return whether the weights have an address."""
         return bool(self.url)
 
 

@@ -82,7 +82,7 @@ def _clamp(indices: np.ndarray, num_frames: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Protocol:
-    """Where training and test clips start, how the frames lie in a clip, and what a short video does."""
+    """Rules for the starts of training and test clips, the frames of a clip, and short videos."""
 
     train_starts: Callable[[Span, int], np.ndarray]
     test_starts: Callable[[Span, int], np.ndarray]

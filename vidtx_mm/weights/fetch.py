@@ -19,10 +19,10 @@ def is_url(name: str) -> bool:
 
 
 def cached_path(url: str) -> Path:
-    """Where ``url`` is kept.
+    """Return the path of a downloaded ``url``.
 
-    A name that carries its hash is kept under it, as torch.hub does. Other names ('checkpoint', 'model.safetensors')
-    are the same for many files and get a hash of the address.
+    A name with a hash is kept, as in torch.hub. Other names ('checkpoint', 'model.safetensors') are not unique and get
+    a hash of the address.
     """
     name = Path(unquote(urlparse(url).path)).name or 'checkpoint'
     if not _HASH_IN_NAME.search(name):

@@ -239,7 +239,7 @@ INERT = tuple(map(_inert, LOGS))
 
 
 def _skips() -> bool:
-    """Whether this torch can let ``weights_only`` meet names of our choice (2.4 and newer; before, it refuses them)."""
+    """Return whether ``weights_only`` supports additional safe globals (torch 2.4 and newer)."""
     return hasattr(torch.serialization, 'add_safe_globals')
 
 
