@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +36,17 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Clips:
             write_mp4(make_clip(label, spec, rng), data.root / name, spec.fps)
         annotation.write_text(''.join(f'{name} {label}\n' for name, label in lines))
     return data
+
+
+@pytest.fixture(scope='module')
+def own_scope() -> Iterator[None]:
+    """Give the registries back the default scope of before, which a Runner in this process replaces."""
+    from mmengine.registry import DefaultScope
+
+    before = DefaultScope._instance_dict.copy()
+    yield
+    DefaultScope._instance_dict.clear()
+    DefaultScope._instance_dict.update(before)
 
 
 def elsewhere(**extra: str) -> dict[str, str]:

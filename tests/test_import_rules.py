@@ -21,6 +21,7 @@ RULES = {
     'heads': {'.checks', '.registry', 'numpy', 'torch', 'mmengine', 'mmaction'},
     'transforms': {'.checks', '.registry', 'numpy', 'torch', 'cv2', 'PIL', 'mmcv', 'mmengine', 'mmaction'},
     'datasets': {'.checks', '.labels', '.registry', 'mmengine', 'mmaction'},
+    'hooks': {'.checks', '.registry', 'numpy', 'torch', 'mmengine', 'mmaction'},
     'optim': {'.checks', '.registry', 'torch', 'mmengine'},
     'weights': {'.checks', '.layers.position', 'torch', 'numpy', 'safetensors', 'msgpack'},
     'weights.initializers': {'.weights', '.registry', 'torch', 'mmengine'},

@@ -17,7 +17,7 @@ from functools import partial
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-from vidtx_mm.repairs import mmaction2, mmcv, mmengine, mmpose, mmseg
+from vidtx_mm.repairs import mmaction2, mmcv, mmengine, mmengine_config, mmengine_resume, mmpose, mmseg
 
 ENV_VAR = 'VIDTX_MM_NO_REPAIR'
 logger = logging.getLogger('vidtx_mm')
@@ -82,6 +82,36 @@ REPAIRS = (
         modules=('mmengine.logging.history_buffer',),
         detect=mmengine.loads_weights_only,
         repair=mmengine.allow_checkpoint_globals,
+    ),
+    Repair(
+        name='meta_config',
+        package='mmengine',
+        versions='all versions',
+        symptom="--resume and resume=True execute the text in a checkpoint's meta['config'] as Python",
+        issue='not reported',
+        modules=('mmengine.runner.runner', 'mmengine.runner._flexible_runner'),
+        detect=mmengine_resume.executes_meta_config,
+        repair=mmengine_resume.drop_meta_config,
+    ),
+    Repair(
+        name='resume',
+        package='mmengine',
+        versions='all versions',
+        symptom='--resume fails on a truncated newest checkpoint, and starts at epoch 0 when last_checkpoint is lost',
+        issue='not reported',
+        modules=('mmengine.runner.runner', 'mmengine.runner._flexible_runner'),
+        detect=mmengine_resume.resumes_without_checks,
+        repair=mmengine_resume.resume_from_sound,
+    ),
+    Repair(
+        name='cfg_options',
+        package='mmengine',
+        versions='all versions',
+        symptom='--cfg-options lr=1e-4 changes the variable of a config, but nothing that the config derives from it',
+        issue='not reported',
+        modules=('mmengine.config.config',),
+        detect=mmengine_config.options_miss_variables,
+        repair=mmengine_config.options_reach_variables,
     ),
     Repair(
         name='ddp_init',

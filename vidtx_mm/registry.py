@@ -18,7 +18,7 @@ SCOPE = 'vidtx_mm'
 MODELS = Registry('model', parent=_MODELS, scope=SCOPE, locations=['vidtx_mm.backbones', 'vidtx_mm.heads'])
 DATASETS = Registry('dataset', parent=_DATASETS, scope=SCOPE, locations=['vidtx_mm.datasets'])
 TRANSFORMS = Registry('transform', parent=_TRANSFORMS, scope=SCOPE, locations=['vidtx_mm.transforms'])
-HOOKS = Registry('hook', parent=_HOOKS, scope=SCOPE, locations=['vidtx_mm.weights.hooks'])
+HOOKS = Registry('hook', parent=_HOOKS, scope=SCOPE, locations=['vidtx_mm.hooks', 'vidtx_mm.weights.hooks'])
 METRICS = Registry('metric', parent=_METRICS, scope=SCOPE, locations=['vidtx_mm.heads'])
 WEIGHT_INITIALIZERS = Registry(
     'weight initializer', parent=_WEIGHT_INITIALIZERS, scope=SCOPE, locations=['vidtx_mm.weights.initializers']

@@ -37,6 +37,81 @@ assert loaded['log_scalars']['loss'].statistics('mean') == 0.5, loaded
 assert loaded['runtime_info']['eta'] == 3, loaded
 """
 
+# A run of one epoch in work_dir, and one that resumes from what it left.
+RUNNER = """
+from pathlib import Path
+import torch
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+
+
+class Toy(BaseModel):
+    def __init__(self):
+        super().__init__()
+        self.fc = torch.nn.Linear(2, 1)
+
+    def forward(self, inputs, mode):
+        return dict(loss=self.fc(inputs).mean())
+
+    def train_step(self, data, optim_wrapper):
+        return super().train_step(dict(inputs=data), optim_wrapper)
+
+
+def runner(epochs, **settings):
+    return Runner(
+        Toy(),
+        'work_dir',
+        train_dataloader=dict(
+            dataset=[torch.ones(2)] * 2,
+            sampler=dict(type='DefaultSampler'),
+            batch_size=2,
+            collate_fn=dict(type='default_collate'),
+        ),
+        train_cfg=dict(by_epoch=True, max_epochs=epochs),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+        experiment_name=f'to {epochs}',
+        **settings,
+    )
+
+
+runner(1).train()
+"""
+
+META_CONFIG = (
+    RUNNER
+    + """
+path = 'work_dir/epoch_1.pth'
+checkpoint = torch.load(path)
+checkpoint['meta']['config'] = "open('ran', 'w')"
+torch.save(checkpoint, path)
+runner(2, resume=True).train()
+assert Path('work_dir/epoch_2.pth').exists()
+assert not Path('ran').exists(), 'the text was executed'
+"""
+)
+
+RESUME = (
+    RUNNER
+    + """
+runner(2, resume=True).train()
+path = Path('work_dir/epoch_2.pth')
+path.write_bytes(path.read_bytes()[:-100])
+again = runner(3, resume=True)
+again.train()
+assert 'resumed epoch: 1, iter: 1' in next(Path(again.log_dir).glob('*.log')).read_text()
+"""
+)
+
+CFG_OPTIONS = """
+from pathlib import Path
+from mmengine.config import Config
+Path('config.py').write_text('lr = 1.0\\noptimizer = dict(groups=[dict(lr=lr)], momentum=0.9)')
+cfg = Config.fromfile('config.py')
+cfg.optimizer.momentum = 0.5
+cfg.merge_from_dict({'lr': 2.0})
+assert cfg.optimizer == dict(groups=[dict(lr=2.0)], momentum=0.5), f'without effect: {cfg.optimizer}'
+"""
+
 INIT = """
 import torch
 from mmengine.dist import init_dist
@@ -104,6 +179,9 @@ CASES = {
     'drn': Case('import mmaction.models', r"No module named 'mmaction\.models\.localizers\.drn'"),
     'multimodal': Case('import mmaction.models', r"No module named 'timm'|cannot import name .* from 'transformers"),
     'weights_only': Case(CHECKPOINT, r'Weights only load failed'),
+    'meta_config': Case(META_CONFIG, r'the text was executed'),
+    'resume': Case(RESUME, r'PytorchStreamReader'),
+    'cfg_options': Case(CFG_OPTIONS, r'without effect'),
     'ddp_init': Case(
         INIT,
         r'_cuda_setDevice|NVIDIA|CUDA',

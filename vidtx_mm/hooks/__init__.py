@@ -1,0 +1,6 @@
+"""Hooks for runs that survive and tell the truth; write them as ``dict(type='vidtx_mm.SafeCheckpointHook')``."""
+
+from .checkpoint import SafeCheckpointHook
+from .exact_resume import ExactResumeHook
+
+__all__ = ['ExactResumeHook', 'SafeCheckpointHook']
