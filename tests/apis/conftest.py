@@ -24,7 +24,7 @@ class Run:
 
 @pytest.fixture(scope='session')
 def demo_run(tmp_path_factory: pytest.TempPathFactory, clips: Any) -> Run:
-    """The Video Swin of the demonstration with random weights, on the generated clips."""
+    """Video Swin of the demo with random weights, on generated clips."""
     folder = tmp_path_factory.mktemp('run')
     cfg = Config.fromfile(find_config('swin3d_shapes'))
     for loader in (cfg.val_dataloader, cfg.test_dataloader):

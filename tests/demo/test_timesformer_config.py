@@ -46,7 +46,7 @@ def test_the_control_differs_in_the_attention_alone() -> None:
     assert {key for key in ours | control if ours.get(key) != control.get(key)} == {'.model.backbone.attention'}
 
 
-def test_it_differs_from_the_swin_demonstration_in_model_schedule_and_sampling_alone() -> None:
+def test_it_differs_from_the_swin_demo_in_model_schedule_and_sampling_alone() -> None:
     ours, swin = (Config.fromfile(DEMO / f'{name}_shapes.py') for name in ('timesformer', 'swin3d'))
     for cfg in (ours, swin):
         for step in sampling(cfg):

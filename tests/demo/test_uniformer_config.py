@@ -18,7 +18,7 @@ def test_config_fits_the_clips() -> None:
     assert out.shape == (1, cfg.model.cls_head.in_channels, spec.frames // 2, 1, 1)
 
 
-def test_it_differs_from_the_swin_demonstration_in_model_and_schedule_alone() -> None:
+def test_it_differs_from_the_swin_demo_in_model_and_schedule_alone() -> None:
     ours, swin = (Config.fromfile(DEMO / f'{name}_shapes.py').to_dict() for name in ('uniformer', 'swin3d'))
     different = {key for key in ours | swin if ours.get(key) != swin.get(key)}
     assert different <= {'model', 'optim_wrapper', 'param_scheduler', 'epochs', 'train_cfg'}

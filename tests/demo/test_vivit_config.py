@@ -34,7 +34,7 @@ def test_every_model_fits_the_clips(attention: str, pool: str) -> None:
     assert all(parameter.grad is not None for parameter in backbone.parameters())
 
 
-def test_it_differs_from_the_swin_demonstration_in_model_and_schedule_alone() -> None:
+def test_it_differs_from_the_swin_demo_in_model_and_schedule_alone() -> None:
     ours, swin = (Config.fromfile(DEMO / f'{name}_shapes.py').to_dict() for name in ('vivit', 'swin3d'))
     different = {key for key in ours | swin if ours.get(key) != swin.get(key)}
     assert different <= {'model', 'optim_wrapper', 'param_scheduler', 'epochs', 'train_cfg', 'default_hooks'}
