@@ -20,6 +20,7 @@ ann_file_train = 'data/sthv1/sthv1_train_list_videos.txt'  # lines: video class
 ann_file_val = 'data/sthv1/sthv1_val_list_videos.txt'
 ann_file_test = ann_file_val
 num_classes = 174
+classes = 'sthv1'  # a list of vidtx_mm.labels, a file with one name a line, or None
 batch_size = 4  # videos of each GPU, each of them twice
 gpus = 8
 clips_per_step = 64  # 32 videos, each twice; accumulated over several batches if need be
@@ -116,7 +117,7 @@ test_pipeline = [  # 1 x 3 views
     *packing,
 ]
 
-dataset = dict(type='vidtx_mm.VideoListDataset', num_classes=num_classes)
+dataset = dict(type='vidtx_mm.VideoListDataset', num_classes=num_classes, classes=classes)
 loader = dict(batch_size=batch_size, num_workers=num_workers, persistent_workers=num_workers > 0)
 train_dataloader = dict(
     loader,

@@ -18,6 +18,7 @@ ann_file_train = 'data/epic_kitchens100/epic_kitchens100_train_list_videos.txt' 
 ann_file_val = 'data/epic_kitchens100/epic_kitchens100_val_list_videos.txt'
 ann_file_test = ann_file_val
 class_splits = [300, 97]  # nouns and verbs
+classes = 'epic_kitchens100'  # a list of vidtx_mm.labels, a file with one name a line, or None
 num_classes = 397  # of both
 batch_size = 4  # clips of each GPU
 gpus = 8
@@ -105,7 +106,7 @@ test_pipeline = [  # 4 x 1 views
     *packing,
 ]
 
-dataset = dict(type='vidtx_mm.VideoListDataset', class_splits=class_splits)
+dataset = dict(type='vidtx_mm.VideoListDataset', class_splits=class_splits, classes=classes)
 loader = dict(batch_size=batch_size, num_workers=num_workers, persistent_workers=num_workers > 0)
 train_dataloader = dict(
     loader,

@@ -17,6 +17,7 @@ ann_file_train = f'{data_root}/train.txt'  # lines: video class
 ann_file_val = f'{data_root}/val.txt'
 ann_file_test = f'{data_root}/test.txt'
 num_classes = 8
+classes = ['left', 'right', 'up', 'down', 'clockwise', 'counterclockwise', 'growing', 'shrinking']
 batch_size = 16
 num_workers = 1  # decodes on the side what two cores train on
 lr = 2e-3
@@ -79,6 +80,7 @@ train_dataloader = dict(
         ann_file=ann_file_train,
         data_prefix=dict(video=data_root),
         num_classes=num_classes,
+        classes=classes,
         pipeline=train_pipeline,
     ),
 )
@@ -92,6 +94,7 @@ val_dataloader = dict(
         ann_file=ann_file_val,
         data_prefix=dict(video=data_root),
         num_classes=num_classes,
+        classes=classes,
         pipeline=val_pipeline,
         test_mode=True,
     ),
@@ -106,6 +109,7 @@ test_dataloader = dict(
         ann_file=ann_file_test,
         data_prefix=dict(video=data_root),
         num_classes=num_classes,
+        classes=classes,
         pipeline=test_pipeline,
         test_mode=True,
     ),
