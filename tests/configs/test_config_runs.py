@@ -54,7 +54,9 @@ def reduce(cfg: Config, reduction: Mapping[str, Any], clips: Any, work_dir: Path
     for name in DATALOADERS:
         loader, dataset = cfg[name], cfg[name].dataset
         loader.update(batch_size=1 if name == 'test_dataloader' else 2, num_workers=0, persistent_workers=False)
-        dataset.update(ann_file=str(annotation), data_prefix=dict(video=str(clips.root)), **classes)
+        dataset.update(
+            ann_file=str(annotation), data_prefix=dict(video=str(clips.root)), **{'classes': None, **classes}
+        )
         dataset.indices = {'train_dataloader': 4, 'val_dataloader': 2, 'test_dataloader': 1}[name]
         dataset.pipeline = [shrink(step) for step in dataset.pipeline]
     cfg.train_cfg.max_epochs = 1

@@ -66,6 +66,37 @@ def model_options(function: Callable) -> Callable:
     return function
 
 
+def host_options(function: Callable) -> Callable:
+    """Add the options that training and testing share with mim."""
+    for option in (
+        click.option(
+            '--gpus', type=click.IntRange(1), default=1, show_default=True, help='Processes, one for each GPU.'
+        ),
+        click.option('--launcher', type=click.Choice(['none', 'pytorch', 'slurm', 'mpi']), default='none'),
+        click.option('--work-dir', help='Where everything is written. [default: work_dirs/CONFIG]'),
+    ):
+        function = option(function)
+    return function
+
+
+def run_host_tool(tool: str, config: str, *arguments: str, gpus: int, launcher: str, **options: Any) -> None:
+    """Start the host's tool with the options of a command, on the CPU with a backend that works there."""
+    from torch.cuda import is_available
+
+    from vidtx_mm.apis.configs import find_config
+    from vidtx_mm.apis.host import host_command, run_host
+
+    changes = list(options.pop('cfg_options'))
+    if (gpus > 1 or launcher == 'pytorch') and not is_available():
+        changes.insert(0, 'env_cfg.dist_cfg.backend=gloo')
+    words: list[str] = []
+    for name, value in {**options, 'cfg_options': changes}.items():
+        if value:
+            flag = f'--{name.replace("_", "-")}'
+            words += [flag] if value is True else [flag, *(value if isinstance(value, list) else [str(value)])]
+    run_host(host_command(tool, [str(find_config(config)), *arguments, *words], gpus, launcher))
+
+
 @contextmanager
 def only_json(out: str | None) -> Iterator[None]:
     """With ``out`` '-' send whatever is printed meanwhile to stderr, so that stdout holds JSON alone."""
