@@ -4,14 +4,11 @@ Recipe: github.com/Sense-X/UniFormer, semantic_segmentation/fpn_seg/exp/fpn_glob
 Published: mIoU 48.0 with test_attention 'global', 47.7 with 'hybrid32', 47.0 with 'window32';
     53.5M parameters (README of that folder).
 Command: mim train mmsegmentation fpn_uniformer_b_global_ade20k.py --launcher pytorch --gpus 8
-    One GPU: mim train mmsegmentation fpn_uniformer_b_global_ade20k.py --cfg-options auto_scale_lr.enable=True
+    On N GPUs: --gpus N, and gpus = N below: gradients accumulate, and iterations count accordingly.
     Without the file of weights: --cfg-options model.backbone.init_cfg=None
 """
 
-_base_ = 'mmseg::_base_/default_runtime.py'
-custom_imports = dict(imports=['vidtx_mm'], allow_failed_imports=False)
-
-# Variables to edit.
+# Your data, machine and schedule.
 data_root = 'data/ade/ADEChallengeData2016/'
 img_train = 'images/training'  # this and the next three below data_root
 seg_train = 'annotations/training'
@@ -22,15 +19,17 @@ metainfo = None  # of ADE20K; your own: dict(classes=('road', 'car'), palette=[[
 reduce_zero_label = True  # label 0 is ignored and label 1 is class 0; False: label 0 is class 0
 num_classes = 150
 batch_size = 4  # of each GPU
-images_per_step = 32  # 8 GPUs; on other numbers --cfg-options auto_scale_lr.enable=True scales the rate
+gpus = 8
+images_per_step = 32  # accumulated over several batches if need be
 num_workers = 4
 lr = 2e-4  # for images_per_step
 iterations = 80_000
-interval = 4_000  # iterations from one validation and checkpoint to the next
+interval = 4_000  # from one validation and checkpoint to the next
 checkpoint = 'https://huggingface.co/Sense-X/uniformer_image/resolve/main/uniformer_base_in1k.pth'
 crop_size = (512, 512)
 test_scale = (2048, 512)  # longest and shortest side
 
+# Model.
 arch = 'base'
 embed_dims = [64, 128, 320, 512]
 # Attention of stage 3: 'global', 'window32' or 'hybrid32'. At 512 x 512, in training, all three are the same.
@@ -38,7 +37,14 @@ test_attention = 'global'
 drop_path_rate = 0.2
 with_cp = False  # blocks of each stage to recompute in the backward pass; True: all, to save memory
 
-# ---- Body: the same in all configs of this group; tools/sync_configs.py copies it. ----
+# Body of fpn_ade20k: the same in all configs of this group (tools/sync_configs.py).
+_base_ = 'mmseg::_base_/default_runtime.py'
+custom_imports = dict(imports=['vidtx_mm'], allow_failed_imports=False)
+
+# Gradients accumulate over as many batches as images_per_step needs. A batch is an iteration of the runner.
+accumulative_counts = max(1, round(images_per_step / (batch_size * gpus)))
+max_iters = iterations * accumulative_counts
+val_interval = interval * accumulative_counts
 
 model = dict(
     type='EncoderDecoder',
@@ -131,25 +137,28 @@ test_dataloader = val_dataloader
 val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
 test_evaluator = val_evaluator
 
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=iterations, val_interval=interval)
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=val_interval)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 
 optim_wrapper = dict(
     type='OptimWrapper',  # --amp makes it mixed precision
+    accumulative_counts=accumulative_counts,
     optimizer=dict(type='AdamW', lr=lr, betas=(0.9, 0.999), weight_decay=1e-4),  # on all parameters, as published
 )
 param_scheduler = [  # both hold from the first iteration on; their rates multiply, as published
-    dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=min(1001, iterations)),
-    dict(type='CosineAnnealingLR', T_max=iterations, eta_min=lr * 1e-8, by_epoch=False, begin=0, end=iterations),
+    dict(
+        type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=min(1000 * accumulative_counts + 1, max_iters)
+    ),
+    dict(type='CosineAnnealingLR', T_max=max_iters, eta_min=lr * 1e-8, by_epoch=False, begin=0, end=max_iters),
 ]
-auto_scale_lr = dict(enable=False, base_batch_size=images_per_step)
+auto_scale_lr = dict(enable=False, base_batch_size=gpus * batch_size)
 
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=interval, max_keep_ckpts=3, save_best='mIoU'),
+    checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=val_interval, max_keep_ckpts=3, save_best='mIoU'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='SegVisualizationHook', interval=1),  # with --show-dir
 )

@@ -13,6 +13,8 @@ import yaml
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from reduced import ARCH, CONFIG_DIR, EMBED_DIMS, reduce
+from resolved import golden as resolved_golden
+from resolved import group, resolved, unused
 from test_dense_weights import BN, build, deviation, filled, golden, published
 from torch import nn
 
@@ -56,6 +58,8 @@ def knobs(figures: Path, iterations: int) -> dict[str, Any]:
         metainfo=dict(classes=('ground', 'person', 'ball'), palette=[[90, 90, 90], [220, 20, 60], [0, 0, 230]]),
         num_classes=3,
         batch_size=4,
+        gpus=1,
+        images_per_step=4,
         num_workers=0,
         lr=2e-3,
         iterations=iterations,
@@ -139,6 +143,28 @@ def test_one_variable_chooses_the_attention(attention: str, expected: tuple[str,
     copy.write_text(path.read_text().replace("test_attention = 'global'", f'test_attention = {attention!r}'))
     backbone = Config.fromfile(copy).model.backbone
     assert (backbone.stage3, backbone.get('window_size', 14)) == expected
+
+
+def test_a_step_takes_the_published_number_of_images_on_any_number_of_gpus(tmp_path: Path) -> None:
+    for name in ('fpn_uniformer_s_global_ade20k', 'upernet_uniformer_s_global_ade20k'):
+        whole = Config.fromfile(CONFIGS[name])
+        copy = tmp_path / f'{name}.py'
+        copy.write_text(CONFIGS[name].read_text().replace('gpus = 8', 'gpus = 2'))
+        quarter = Config.fromfile(copy)
+        assert (whole.optim_wrapper.accumulative_counts, quarter.optim_wrapper.accumulative_counts) == (1, 4)
+        assert quarter.train_cfg.max_iters == 4 * whole.train_cfg.max_iters == 4 * whole.iterations
+        assert quarter.default_hooks.checkpoint.interval == 4 * whole.interval
+        assert quarter.param_scheduler[0].end == 4 * whole.param_scheduler[0].end - 3
+
+
+@pytest.mark.parametrize('path', CONFIGS.values(), ids=lambda path: path.stem)
+def test_resolved_config_equals_its_golden(path: Path) -> None:
+    assert resolved(path) == resolved_golden(group(path)).get(path.stem), 'meant? then run tests/goldens/resolved.py'
+
+
+@pytest.mark.parametrize('path', CONFIGS.values(), ids=lambda path: path.stem)
+def test_every_variable_at_the_top_is_used(path: Path) -> None:
+    assert unused(path) in ([], ['images_per_step'])  # halved, it is still one batch of 8 GPUs; see the test above
 
 
 def rates(name: str, iterations: list[int]) -> list[float]:

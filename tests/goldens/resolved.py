@@ -77,7 +77,7 @@ def _other(value: Any) -> Any:
     if isinstance(value, dict):
         return dict(value, other=True)
     if isinstance(value, list | tuple):
-        return value[::-1]
+        return value[::-1] if value[::-1] != value else [*value, 1]
     if isinstance(value, int):
         return value // 2 or 2
     return value / 2 or 0.5 if isinstance(value, float) else 'other'
@@ -112,6 +112,6 @@ def groups(folder: Path = CONFIG_DIR) -> dict[str, list[Path]]:
 if __name__ == '__main__':
     import vidtx_mm  # noqa: F401  repairs the hosts before a config imports them
 
-    for folder in ('.', 'demo', 'detection', 'pose'):
+    for folder in ('.', 'demo', 'detection', 'pose', 'segmentation'):
         for name, paths in groups(CONFIG_DIR / folder).items():
             write(name, paths)
