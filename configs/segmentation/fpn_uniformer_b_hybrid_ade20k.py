@@ -60,11 +60,10 @@ model = dict(
         type='vidtx_mm.ImageUniFormer',
         arch=arch,
         **{
-            'global': dict(stage3='global'),
             'hybrid14': dict(stage3='hybrid', window_size=14),
             'hybrid32': dict(stage3='hybrid', window_size=32),
             'window32': dict(stage3='window', window_size=32),
-        }[test_attention],
+        }.get(test_attention, dict(stage3=test_attention)),
         drop_path_rate=drop_path_rate,
         with_cp=with_cp,
         init_cfg=dict(type='vidtx_mm.FromPretrained', checkpoint=checkpoint),
