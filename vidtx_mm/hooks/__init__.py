@@ -2,5 +2,6 @@
 
 from .checkpoint import SafeCheckpointHook
 from .exact_resume import ExactResumeHook
+from .nonfinite import NonFiniteGuard
 
-__all__ = ['ExactResumeHook', 'SafeCheckpointHook']
+__all__ = ['ExactResumeHook', 'NonFiniteGuard', 'SafeCheckpointHook']
