@@ -69,6 +69,8 @@ DATA: dict[str, Facts] = {
     'k600': data('kinetics600', 600),
     'ssv1': data('sthv1', 174),
     'ssv2': data('sthv2', 174),
+    'ucf101': data('ucf101', 101),
+    'hmdb51': data('hmdb51', 51),
     'howto100m': data('howto100m', 1059),
     'epic': {'num_classes': 397, 'class_splits': [300, 97], 'model.cls_head.class_splits': [300, 97]},
 }
@@ -136,8 +138,12 @@ UNIFORMER = Family(
         '32': clips(32),
         'ssv1': {'model.data_preprocessor.to_rgb': True},
         'ssv2': {'model.data_preprocessor.to_rgb': True},
+        'ucf101': {'model.data_preprocessor.to_rgb': False},
+        'hmdb51': {'model.data_preprocessor.to_rgb': True},
     },
     published={
+        'uniformer_s_ucf101': Published(21_247_013, 41.66, UNIFORMER_S_K400),
+        'uniformer_s_hmdb51': Published(21_221_363, 41.66, UNIFORMER_S_K400),
         **{
             f'uniformer_{name}_k400': Published(parameters, gmacs, f'uniformer_{size}_in1k.pth')
             for name, parameters, gmacs, size in (
@@ -181,12 +187,38 @@ UNIFORMER = Family(
     },
 )
 
+# Frames, pixels and arch of XXS; layer scale where it was published with it.
+LIGHT_SIZES = (
+    (4, 128, 'xxs-ls'),
+    (4, 160, 'xxs-ls'),
+    (8, 128, 'xxs-ls'),
+    (8, 160, 'xxs'),
+    (16, 128, 'xxs'),
+    (32, 160, 'xxs'),
+)
+
+
+def light_clips(frames: int, side: int, arch: str) -> Facts:
+    return {**clips(frames), 'crop_size': side, 'model.backbone.arch': arch}
+
+
 # The light models have a class of their own and two classifiers.
 UNIFORMER_LIGHT = Family(
     backbone='vidtx_mm.VideoUniFormerLight',
-    words={'xxs': size('xxs', 448), 'xs': size('xs', 512)},
+    words={
+        'xxs': {'model.cls_head.in_channels': 448},
+        'xs': size('xs', 512),
+        **{f'{frames}x{side}': light_clips(frames, side, arch) for frames, side, arch in LIGHT_SIZES},
+    },
     published={
         'uniformer_xxs_k400': Published(9_833_896, 6.9, 'uniformer_xxs_160_in1k.pth'),
+        # Those that differ by more than 1 % from the rounded figures of the README are left out.
+        'uniformer_xxs_4x128_k400': Published(9_840_616, 1.0, 'uniformer_xxs_128_in1k.pth'),
+        'uniformer_xxs_4x160_k400': Published(9_840_616, None, 'uniformer_xxs_160_in1k.pth'),  # 1.6, 1.57 counted
+        'uniformer_xxs_8x128_k400': Published(9_840_616, None, 'uniformer_xxs_128_in1k.pth'),  # 2.0, 2.02 counted
+        'uniformer_xxs_8x160_k400': Published(9_833_896, None, 'uniformer_xxs_160_in1k.pth'),  # 3.3, 3.22 counted
+        'uniformer_xxs_16x128_k400': Published(9_833_896, 4.2, 'uniformer_xxs_128_in1k.pth'),
+        'uniformer_xxs_32x160_k400': Published(9_833_896, 15.4, 'uniformer_xxs_160_in1k.pth'),
         'uniformer_xs_k400': Published(16_099_552, None, 'uniformer_xs_192_in1k.pth'),  # 34.2 published, 33.8 counted
     },
     reduction={

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from config_families import CONFIGS, flat, load
+from config_families import CONFIGS, LIGHT_SIZES, flat, load
 from mmengine.optim import build_optim_wrapper
 
 from vidtx_mm.benchmark.complexity import build_on_meta
@@ -32,7 +32,11 @@ RUNS: dict[str, tuple[int, float, int, int, float]] = {
     's_32_ssv2': (32, 2e-4, 50, 5, 0.3),
     'b_ssv2': (40, 2.5e-4, 50, 5, 0.4),
     'b_32_ssv2': (32, 2e-4, 50, 5, 0.5),
+    's_ucf101': (128, 5e-5, 25, 5, 0.2),
+    's_hmdb51': (128, 5e-5, 25, 5, 0.2),
     'xxs_k400': (256, 8e-4, 110, 10, 0.05),
+    **{f'xxs_{size}_k400': (256, 4e-4, 110, 10, 0.05) for size in ('4x128', '4x160', '8x128', '8x160')},
+    **{f'xxs_{size}_k400': (256, 8e-4, 110, 10, 0.05) for size in ('16x128', '32x160')},
     'xs_k400': (128, 4e-4, 110, 10, 0.1),
 }
 # Frames and their interval (none: one from each segment), and the side of the crop.
@@ -43,10 +47,13 @@ CLIPS: dict[str, tuple[int, int | None, int]] = {
     **{name: (8, 8, 224) for name in ('s_8x8_k400', 'b_8x8_k400')},
     **{f'{size}_{data}': (16, None, 224) for size in 'sb' for data in ('ssv1', 'ssv2')},
     **{f'{size}_32_{data}': (32, None, 224) for size in 'sb' for data in ('ssv1', 'ssv2')},
+    's_ucf101': (16, 4, 224),
+    's_hmdb51': (16, 4, 224),
     'xxs_k400': (16, None, 160),
+    **{f'xxs_{frames}x{side}_k400': (frames, None, side) for frames, side, _ in LIGHT_SIZES},
     'xs_k400': (32, None, 192),
 }
-GPUS = {'b_32x4_k600': 32}
+GPUS = {'b_32x4_k600': 32, 'xxs_4x160_k400': 4, 'xxs_8x128_k400': 4, 'xxs_8x160_k400': 4}
 GRAY = [0.45 * 255] * 3, [0.225 * 255] * 3
 RECIPE: dict[str, Any] = {
     'optim_wrapper.optimizer.type': 'AdamW',
@@ -82,7 +89,7 @@ def test_recipe(path: Path) -> None:
     assert (GPUS.get(name, 8) * cfg.batch_size, cfg.lr, cfg.epochs) == (videos, rate, epochs)
     assert cfg.auto_scale_lr.base_batch_size == videos
     assert cfg.model.backbone.drop_path_rate == drop_path
-    assert cfg.optim_wrapper.optimizer.weight_decay == (0.1 if name == 'xxs_k400' else 0.05)
+    assert cfg.optim_wrapper.optimizer.weight_decay == (0.1 if name.startswith('xxs') else 0.05)
     mixup, cutmix = cfg.model.data_preprocessor.blending.augments
     assert (mixup.type, mixup.alpha, cutmix.type, cutmix.alpha) == ('MixupBlending', 0.8, 'CutmixBlending', 1.0)
     least = 4e-6 if name == 'b_32x4_k600' else 1e-6
@@ -95,10 +102,14 @@ def test_recipe(path: Path) -> None:
 
 @every
 def test_clips(path: Path) -> None:
-    """Something-Something: BGR, never mirrored, three crops; Kinetics: RGB, four clips, the light models one view."""
+    """Something-Something: BGR, never mirrored, three crops; Kinetics: RGB, four clips, the light models one view.
+
+    UCF101 and HMDB51: five clips, three crops, HMDB51 BGR.
+    """
     cfg, name = load(path), path.stem.removeprefix('uniformer_')
     frames, interval, side = CLIPS[name]
-    light, something = name.startswith('x'), 'ssv' in name
+    light, something, transfer = name.startswith('x'), 'ssv' in name, name in ('s_ucf101', 's_hmdb51')
+    bgr = something or name == 's_hmdb51'
     sampling: dict[str, Any] = dict(type='UniformSample', clip_len=frames)
     if something:  # of the images extracted at 30 per second; version 1 consists of images
         sampling = dict(type='vidtx_mm.SampleSegments', protocol='uniformer', clip_len=frames)
@@ -106,10 +117,12 @@ def test_clips(path: Path) -> None:
     if interval:
         sampling = dict(type='vidtx_mm.SampleClips', protocol='uniformer', clip_len=frames, frame_interval=interval)
     rand_augment: dict[str, Any] = dict(policy='increasing', magnitude=7, num_ops=4, magnitude_std=0.5)
-    if something:
-        rand_augment |= dict(channel_order='bgr')
-    if name == 'xxs_k400':
+    if name.startswith('xxs') or transfer:  # 'rand-m5-n2-mstd0.25'
         rand_augment = dict(policy='plain', magnitude=5, num_ops=2, magnitude_std=0.25)
+    if cfg.model.backbone.arch == 'xxs-ls':  # 'rand'
+        rand_augment = dict(policy='plain', magnitude=10, num_ops=2)
+    if something or transfer:
+        rand_augment |= dict(channel_order='bgr' if bgr else 'rgb')
     train, val, test = (cfg[f'{part}_dataloader'].dataset.to_dict()['pipeline'] for part in ('train', 'val', 'test'))
     ends = [dict(type='FormatShape', input_format='NCTHW'), dict(type='PackActionInputs')]
     assert train == [
@@ -124,12 +137,12 @@ def test_clips(path: Path) -> None:
         dict(type='vidtx_mm.NormalizedErasing', mean=GRAY[0], std=GRAY[1], erase_prob=0.25, mode='rand'),
         *ends,
     ]
-    clips, crops = (1, 3) if something else (1, 1) if light else (4, 1)
+    clips, crops = (5, 3) if transfer else (1, 3) if something else (1, 1) if light else (4, 1)
     for pipeline, (number, places) in ((val, (1, 1)), (test, (clips, crops))):
         assert pipeline[1] == sampling | dict(test_mode=True) | ({} if number == 1 else dict(num_clips=number))
         crop = dict(type='vidtx_mm.UniformCrop', crop_size=side, num_crops=places)
         assert pipeline[3:] == [dict(type='vidtx_mm.ResizeShortSide', size=side), crop, *ends]
-    assert cfg.model.data_preprocessor.get('to_rgb', False) == something
+    assert cfg.model.data_preprocessor.get('to_rgb', False) == bgr
 
 
 @every

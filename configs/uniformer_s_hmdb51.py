@@ -1,0 +1,172 @@
+"""UniFormer-S on HMDB51, 16 frames 4 apart, from Kinetics-400 weights.
+
+Recipe: github.com/Sense-X/UniFormer, video_classification/exp/uniformer_s16x4_hmdb51_prek400
+Published: top-1 77.5 on the first split with 5 x 3 views; 21.2M parameters, 41.7G multiply-adds a view
+    (the README there; multiply-adds counted by tools/complexity.py).
+    BGR frames, since the official reader gives them. The published classifier may have 101 rows (its config says so).
+Command: mim train mmaction uniformer_s_hmdb51.py --launcher pytorch --gpus 8 --amp
+    On N GPUs: --gpus N, and gpus = N below. On one, without an edit:
+    mim train mmaction uniformer_s_hmdb51.py --amp --cfg-options optim_wrapper.accumulative_counts=8
+    No GPU: leave out --amp.  Without the file of weights: --cfg-options model.backbone.init_cfg=None
+"""
+
+# Your data, machine and schedule.
+data_root = 'data/hmdb51/videos'
+data_root_val = 'data/hmdb51/videos'
+ann_file_train = 'data/hmdb51/hmdb51_train_split_1_videos.txt'  # lines: video class
+ann_file_val = 'data/hmdb51/hmdb51_val_split_1_videos.txt'
+ann_file_test = ann_file_val
+num_classes = 51
+batch_size = 16  # videos of each GPU, each of them twice
+gpus = 8
+clips_per_step = 256  # 128 videos, each twice; accumulated over several batches if need be
+num_workers = 8
+lr = 5e-5  # for clips_per_step
+epochs = 25
+checkpoint = 'https://download.openmmlab.com/mmaction/v1.0/recognition/uniformerv1/uniformer-small_imagenet1k-pre_16x4x1_kinetics400-rgb_20221219-c630a037.pth'
+
+# Clips.
+bgr = True  # as the official reader gives the frames
+
+# Body of uniformer_transfer: the same in all configs of this group (tools/sync_configs.py).
+_base_ = 'mmaction::_base_/default_runtime.py'
+custom_imports = dict(imports=['vidtx_mm'], allow_failed_imports=False)
+
+num_repeats = 2  # of each video in a batch
+# Gradients accumulate over as many batches as a step of clips_per_step needs.
+accumulative_counts = max(1, round(clips_per_step / (num_repeats * batch_size * gpus)))
+
+mean = [114.75, 114.75, 114.75]
+std = [57.375, 57.375, 57.375]
+model = dict(
+    type='Recognizer3D',
+    backbone=dict(
+        type='vidtx_mm.VideoUniFormer',
+        arch='small',
+        drop_path_rate=0.2,
+        init_cfg=dict(type='vidtx_mm.FromPretrained', checkpoint=checkpoint),
+    ),
+    cls_head=dict(
+        type='vidtx_mm.VideoClsHead',
+        in_channels=512,
+        num_classes=num_classes,
+        pool='avg',
+        dropout_ratio=0.0,
+        init_std=0.02,
+        label_smooth_eps=0.1,
+        average_clips='score',
+    ),
+    data_preprocessor=dict(
+        type='ActionDataPreprocessor',
+        mean=mean,
+        std=std,
+        to_rgb=bgr,  # swaps the channels of the decoders
+        format_shape='NCTHW',
+        blending=dict(
+            type='RandomBatchAugment',
+            probs=[0.5, 0.5],
+            augments=[
+                dict(type='MixupBlending', alpha=0.8, num_classes=num_classes),
+                dict(type='CutmixBlending', alpha=1.0, num_classes=num_classes),
+            ],
+        ),
+    ),
+)
+
+sampling = dict(type='vidtx_mm.SampleClips', protocol='uniformer', clip_len=16, frame_interval=4)
+packing = [dict(type='FormatShape', input_format='NCTHW'), dict(type='PackActionInputs')]
+train_pipeline = [
+    dict(type='DecordInit'),
+    sampling,
+    dict(type='DecordDecode'),
+    dict(type='vidtx_mm.ResizeShortSide', size=320),
+    dict(
+        type='vidtx_mm.RandAugment',
+        policy='plain',
+        magnitude=5,
+        num_ops=2,
+        magnitude_std=0.25,
+        channel_order='bgr' if bgr else 'rgb',
+    ),
+    dict(type='RandomResizedCrop'),
+    dict(type='Resize', scale=(224, 224), keep_ratio=False),
+    dict(type='Flip', flip_ratio=0.5),
+    dict(type='vidtx_mm.NormalizedErasing', mean=mean, std=std, erase_prob=0.25, mode='rand'),
+    *packing,
+]
+val_pipeline = [
+    dict(type='DecordInit'),
+    dict(sampling, test_mode=True),
+    dict(type='DecordDecode'),
+    dict(type='vidtx_mm.ResizeShortSide', size=224),
+    dict(type='vidtx_mm.UniformCrop', crop_size=224, num_crops=1),
+    *packing,
+]
+test_pipeline = [  # 5 x 3 views
+    dict(type='DecordInit'),
+    dict(sampling, num_clips=5, test_mode=True),
+    dict(type='DecordDecode'),
+    dict(type='vidtx_mm.ResizeShortSide', size=224),
+    dict(type='vidtx_mm.UniformCrop', crop_size=224, num_crops=3),
+    *packing,
+]
+
+dataset = dict(type='vidtx_mm.VideoListDataset', num_classes=num_classes)
+loader = dict(batch_size=batch_size, num_workers=num_workers, persistent_workers=num_workers > 0)
+train_dataloader = dict(
+    loader,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    collate_fn=dict(type='repeat_pseudo_collate'),
+    dataset=dict(
+        dataset,
+        ann_file=ann_file_train,
+        data_prefix=dict(video=data_root),
+        num_repeats=num_repeats,
+        pipeline=train_pipeline,
+    ),
+)
+val_dataloader = dict(
+    loader,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        dataset, ann_file=ann_file_val, data_prefix=dict(video=data_root_val), pipeline=val_pipeline, test_mode=True
+    ),
+)
+test_dataloader = dict(
+    val_dataloader,
+    batch_size=1,  # 15 views; if they need too much memory: model.test_cfg.max_testing_views=3
+    dataset=dict(val_dataloader['dataset'], ann_file=ann_file_test, pipeline=test_pipeline),
+)
+val_evaluator = dict(type='AccMetric')
+test_evaluator = val_evaluator
+
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=epochs, val_begin=1, val_interval=1)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+
+optim_wrapper = dict(
+    type='OptimWrapper',  # --amp makes it mixed precision
+    constructor='vidtx_mm.TransformerOptimConstructor',
+    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, flat_decay_mult=0.0),
+    optimizer=dict(type='AdamW', lr=lr, betas=(0.9, 0.999), weight_decay=0.05),
+    clip_grad=dict(max_norm=20),
+    accumulative_counts=accumulative_counts,
+)
+warmup = min(5, epochs / 2)  # epochs
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-6 / lr, by_epoch=True, begin=0, end=warmup, convert_to_iter_based=True),
+    dict(
+        type='CosineAnnealingLR',
+        T_max=epochs - warmup,
+        eta_min=1e-6,
+        by_epoch=True,
+        begin=warmup,
+        end=epochs,
+        convert_to_iter_based=True,
+    ),
+]
+# --auto-scale-lr compares GPUs x batch_size with this, and counts neither accumulative_counts nor num_repeats.
+auto_scale_lr = dict(enable=False, base_batch_size=clips_per_step // (num_repeats * accumulative_counts))
+
+default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=3, save_best='auto'), logger=dict(interval=100))
+custom_hooks = [dict(type='vidtx_mm.WeightInflationHook')]
