@@ -166,6 +166,17 @@ def _print_versions(versions: Mapping[str, str]) -> None:
         if version := versions.get(_key(name)):
             print(f'  {name} {version}')
     print(f'  not installed: {", ".join(name for name in SHOWN if _key(name) not in versions)}')
+    if (note := cv2_note(versions)) is not None:
+        print(f'  note: {note}')
+
+
+def cv2_note(versions: Mapping[str, str]) -> str | None:
+    """Return a note on several distributions of OpenCV, which all install the package cv2, or None."""
+    found = {name: versions[name] for name in sorted(versions) if name.startswith('opencv-')}
+    if len(found) < 2:
+        return None
+    remedy = 'their versions agree' if len(set(found.values())) == 1 else 'install the same version of each'
+    return f'{" and ".join(found)} all install cv2, and the last one overwrites the others: {remedy}'
 
 
 def _print_repairs() -> None:

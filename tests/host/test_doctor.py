@@ -9,7 +9,7 @@ from sites import ROOT, site_without
 
 from vidtx_mm import probes
 from vidtx_mm.compat import REPAIRS
-from vidtx_mm.doctor import CAPABILITIES, OPERATORS, Capability, check, find_problem, main, require
+from vidtx_mm.doctor import CAPABILITIES, OPERATORS, Capability, check, cv2_note, find_problem, main, require
 
 RunPython = Callable[..., subprocess.CompletedProcess[str]]
 DOCTOR = ROOT / 'tools/doctor.py'
@@ -116,6 +116,19 @@ def test_complete_installation_has_no_problems() -> None:
 def test_wrong_versions(capability: str, change: dict[str, str | None], expected: str) -> None:
     versions = {name: version for name, version in (GOOD | change).items() if version}
     assert expected in problems(capability, versions)
+
+
+@pytest.mark.parametrize(
+    'versions, note',
+    [
+        ({'opencv-python': '4.11'}, None),
+        ({'opencv-python': '4.11', 'opencv-contrib-python': '4.11', 'torch': '2.1'}, 'their versions agree'),
+        ({'opencv-python': '4.11', 'opencv-python-headless': '4.9'}, 'install the same version of each'),
+    ],
+)
+def test_distributions_that_share_cv2(versions: dict[str, str], note: str | None) -> None:
+    found = cv2_note(versions)
+    assert found is None if note is None else found is not None and note in found
 
 
 def test_release_candidates_count_as_their_release() -> None:
