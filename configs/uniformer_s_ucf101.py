@@ -16,6 +16,7 @@ ann_file_train = 'data/ucf101/ucf101_train_split_1_videos.txt'  # lines: video c
 ann_file_val = 'data/ucf101/ucf101_val_split_1_videos.txt'
 ann_file_test = ann_file_val
 num_classes = 101
+classes = 'ucf101'  # a list of vidtx_mm.labels, a file with one name a line, or None
 batch_size = 16  # videos of each GPU, each of them twice
 gpus = 8
 clips_per_step = 256  # 128 videos, each twice; accumulated over several batches if need be
@@ -110,7 +111,7 @@ test_pipeline = [  # 5 x 3 views
     *packing,
 ]
 
-dataset = dict(type='vidtx_mm.VideoListDataset', num_classes=num_classes)
+dataset = dict(type='vidtx_mm.VideoListDataset', num_classes=num_classes, classes=classes)
 loader = dict(batch_size=batch_size, num_workers=num_workers, persistent_workers=num_workers > 0)
 train_dataloader = dict(
     loader,

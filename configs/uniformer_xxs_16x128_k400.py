@@ -19,6 +19,7 @@ ann_file_train = 'data/kinetics400/kinetics400_train_list_videos.txt'  # lines: 
 ann_file_val = 'data/kinetics400/kinetics400_val_list_videos.txt'
 ann_file_test = ann_file_val
 num_classes = 400
+classes = 'kinetics400'  # a list of vidtx_mm.labels, a file with one name a line, or None
 batch_size = 32  # videos of each GPU, each of them twice
 gpus = 8
 clips_per_step = 512  # 256 videos, each twice; accumulated over several batches if need be
@@ -105,7 +106,7 @@ val_pipeline = [
 ]
 test_pipeline = val_pipeline  # 1 x 1 views
 
-dataset = dict(type='vidtx_mm.VideoListDataset', num_classes=num_classes)
+dataset = dict(type='vidtx_mm.VideoListDataset', num_classes=num_classes, classes=classes)
 loader = dict(batch_size=batch_size, num_workers=num_workers, persistent_workers=num_workers > 0)
 train_dataloader = dict(
     loader,
