@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .frame import Group, run
 
-COMMANDS = ('predict', 'models', 'train', 'test', 'doctor', 'convert', 'complexity', 'benchmark')
+COMMANDS = ('predict', 'features', 'models', 'train', 'test', 'doctor', 'convert', 'complexity', 'benchmark')
 
 vidtx = Group(
     COMMANDS,
