@@ -20,7 +20,7 @@ def write(tmp_path):
 
 
 def read(ann_file, **kwargs):
-    return VideoListDataset(ann_file, [], **kwargs).load_data_list()
+    return VideoListDataset(ann_file, [], check_files='none', **kwargs).load_data_list()
 
 
 @pytest.mark.parametrize(
@@ -87,14 +87,16 @@ def test_bad_lists_get_one_message_with_the_remedy(write, text, kwargs, parts):
 
 def test_class_names_are_metainfo(write):
     """What MMEngine writes into checkpoints as ``dataset_meta``."""
-    data = VideoListDataset(write('a.mp4 1\n'), [], classes=['clap', 'wave'])
+    data = VideoListDataset(write('a.mp4 1\n'), [], check_files='none', classes=['clap', 'wave'])
     assert data.metainfo == {'classes': ('clap', 'wave')} and data.num_classes == 2
-    epic = VideoListDataset(write('a.mp4 1 2\n'), [], classes='epic_kitchens100', class_splits=[300, 97])
+    epic = VideoListDataset(
+        write('a.mp4 1 2\n'), [], check_files='none', classes='epic_kitchens100', class_splits=[300, 97]
+    )
     assert epic.metainfo['classes'][300] == 'take'
     with pytest.raises(ValueError, match='label 2.* from 0 to 1'):
-        VideoListDataset(write('a.mp4 2\n'), [], classes=['clap', 'wave'])
+        VideoListDataset(write('a.mp4 2\n'), [], check_files='none', classes=['clap', 'wave'])
     with pytest.raises(ValueError, match="'kinetics400' has 400 names, but num_classes=10: set classes"):
-        VideoListDataset(write('a.mp4 1\n'), [], classes='kinetics400', num_classes=10)
+        VideoListDataset(write('a.mp4 1\n'), [], check_files='none', classes='kinetics400', num_classes=10)
 
 
 def test_missing_list_is_named(tmp_path):
@@ -116,9 +118,9 @@ def test_wrong_options(write, kwargs, message):
 
 
 def test_label_vectors(write):
-    multi = VideoListDataset(write('a.mp4 0 3'), [], num_classes=5, multi_class=True)
+    multi = VideoListDataset(write('a.mp4 0 3'), [], check_files='none', num_classes=5, multi_class=True)
     assert torch.equal(multi.get_data_info(0)['label'], torch.tensor([1.0, 0, 0, 1, 0]))
-    pair = VideoListDataset(write('a.mp4 3 0'), [], class_splits=(4, 3))
+    pair = VideoListDataset(write('a.mp4 3 0'), [], check_files='none', class_splits=(4, 3))
     assert torch.equal(pair.get_data_info(0)['label'], torch.tensor([0, 0, 0, 1.0, 1, 0, 0]))
 
 

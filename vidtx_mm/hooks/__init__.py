@@ -3,5 +3,6 @@
 from .checkpoint import SafeCheckpointHook
 from .exact_resume import ExactResumeHook
 from .nonfinite import NonFiniteGuard
+from .unreadable import UnreadableVideosHook
 
-__all__ = ['ExactResumeHook', 'NonFiniteGuard', 'SafeCheckpointHook']
+__all__ = ['ExactResumeHook', 'NonFiniteGuard', 'SafeCheckpointHook', 'UnreadableVideosHook']

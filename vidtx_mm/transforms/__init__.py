@@ -1,6 +1,7 @@
 """Sampling, crops and augmentation of the published protocols, as far as MMAction2 lacks them."""
 
 from .color import ClipColorJitter
+from .decoding import VideoDecode, VideoInit
 from .erasing import NormalizedErasing
 from .label_map import CheckLabelMap
 from .person_box import RandomScaleRotation
@@ -20,4 +21,6 @@ __all__ = [
     'SampleSegments',
     'ScaleJitter',
     'UniformCrop',
+    'VideoDecode',
+    'VideoInit',
 ]
