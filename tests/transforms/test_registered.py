@@ -17,6 +17,8 @@ OPTIONS = {
     'SampleSegments': dict(clip_len=16),
     'ScaleJitter': {},
     'UniformCrop': dict(crop_size=224),
+    'VideoDecode': {},
+    'VideoInit': dict(short_side=320),
 }
 
 

@@ -68,6 +68,10 @@ class VideoInit(BaseTransform):
         reader = BlankVideo() if results.get('unreadable') else self._open(results['filename'])
         return results | dict(video_reader=reader, total_frames=len(reader), avg_fps=reader.fps)
 
+    def __repr__(self) -> str:
+        options = ', '.join(f'{name}={value!r}' for name, value in self.reader.items())
+        return f'{type(self).__name__}({options}, file_backend={self.file_backend})'
+
     def _open(self, filename: str) -> VideoReader:
         in_memory = self.file_backend is not None or '://' in filename
         source = get(filename, backend_args=self.file_backend) if in_memory else filename
