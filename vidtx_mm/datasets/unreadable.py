@@ -28,7 +28,7 @@ class UnreadableClip(ActionDataSample):
 
 
 class UnreadableVideos:
-    """What one process has read and what it could not.
+    """Count of the videos that one process has read, and those that it could not.
 
     Attributes:
         file: the list that collects 'path<tab>reason', once per path for all processes; ``None`` writes nothing.
