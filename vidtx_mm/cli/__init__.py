@@ -10,7 +10,18 @@ from pathlib import Path
 
 from .frame import Group, run
 
-COMMANDS = ('predict', 'features', 'models', 'train', 'test', 'doctor', 'convert', 'complexity', 'benchmark')
+COMMANDS = (
+    'predict',
+    'finetune',
+    'features',
+    'models',
+    'train',
+    'test',
+    'doctor',
+    'convert',
+    'complexity',
+    'benchmark',
+)
 
 vidtx = Group(
     COMMANDS,

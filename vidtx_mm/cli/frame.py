@@ -145,8 +145,8 @@ def run(group: Group, argv: list[str]) -> int:
         return group.main(args=argv, prog_name=group.name, standalone_mode=False, obj=argv) or 0
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
-    except (KeyboardInterrupt, click.Abort):
-        click.echo(f'{name}: interrupted', err=True)
+    except (KeyboardInterrupt, click.Abort) as stop:
+        click.echo(f'{name}: {str(stop.__cause__ or stop) or "interrupted"}', err=True)
         return 130
     except BrokenPipeError:  # the reader of stdout is gone: `vidtx models | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
