@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.mark.parametrize('name', COMMANDS)
 def test_every_command_has_a_tool_an_example_and_help(name: str, capsys: pytest.CaptureFixture) -> None:
-    assert (ROOT / 'tools' / f'{name}.py').is_file()
+    assert (ROOT / 'tools' / f'{name.replace("-", "_")}.py').is_file()
     assert main([name, '--help']) == 0
     shown = capsys.readouterr().out
     assert f'Example: vidtx {name}' in ' '.join(shown.split())
@@ -25,7 +25,7 @@ def test_every_command_has_a_tool_an_example_and_help(name: str, capsys: pytest.
 
 def test_every_file_is_a_command() -> None:
     files = {file.stem for file in (ROOT / 'vidtx_mm' / 'cli').glob('*.py')} - {'__init__', 'frame'}
-    assert files == set(COMMANDS)
+    assert files == {name.replace('-', '_') for name in COMMANDS}
 
 
 def test_help_imports_neither_torch_nor_the_host() -> None:

@@ -24,7 +24,7 @@ from .zoo import find_checkpoint, list_models
 
 @dataclass(frozen=True)
 class Plan:
-    """What a fine-tuning run will do.
+    """A fine-tuning run before it starts.
 
     Attributes:
         folder: the data.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from vidtx_mm.datasets import parse_line
+from vidtx_mm.datasets import parse_line, read_lines
 from vidtx_mm.labels import class_names
 
 from .predict import EXTENSIONS
@@ -126,12 +126,11 @@ def _read_list(file: Path) -> list[Labeled]:
     if not file.is_file():
         raise FileNotFoundError(f'{file}: no such list; train.txt needs a val.txt beside it')
     found = []
-    for number, line in enumerate(file.read_text(encoding='utf-8').splitlines(), start=1):
-        if line.strip():
-            parsed = parse_line(line.strip(), 'auto', 1)
-            if parsed is None:
-                raise ValueError(f"{file} line {number}: {line!r} does not have the form 'path label'")
-            found.append((parsed[0], parsed[1][0]))
+    for number, line in read_lines(str(file)):
+        parsed = parse_line(line, 'auto', 1)
+        if parsed is None:
+            raise ValueError(f"{file} line {number}: {line!r} does not have the form 'path label'")
+        found.append((parsed[0], parsed[1][0]))
     if not found:
         raise ValueError(f'{file} is empty')
     return found

@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from vidtx_mm.datasets import parse_line
+from vidtx_mm.datasets import parse_line, read_lines
 
 from .recognizer import Recognizer
 
@@ -113,10 +113,9 @@ def find_videos(inputs: Iterable[str | Path]) -> list[str]:
                 raise ValueError(f'{path} holds no videos ({", ".join(sorted(EXTENSIONS))})')
             found += inside
         elif path.suffix in ('.txt', '.csv') and path.is_file():
-            lines = [line.strip() for line in path.read_text(encoding='utf-8').splitlines() if line.strip()]
-            if not lines:
+            if not (lines := read_lines(str(path))):
                 raise ValueError(f'{path} is an empty list; write a video on each line')
-            found += [_listed(path, line) for line in lines]
+            found += [_listed(path, line) for _, line in lines]
         elif path.exists():
             found.append(str(path))
         else:

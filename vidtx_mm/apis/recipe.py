@@ -20,7 +20,7 @@ NEEDED = {'ann_file_train', 'ann_file_val', 'num_classes', 'classes', 'batch_siz
 
 @dataclass(frozen=True)
 class Preset:
-    """How a recipe is changed for other data.
+    """Changes to a recipe for other data.
 
     Attributes:
         epochs: None for those of the recipe, with its schedule; else warm-up over a tenth of them, then a cosine.
@@ -208,7 +208,7 @@ param_scheduler = [
 
 
 def loads_weights(cfg: Config) -> bool:
-    """Whether the recipe's backbone starts from a file of weights."""
+    """Return whether the recipe's backbone starts from a file of weights."""
     init = cfg.model.backbone.get('init_cfg') or []
     return any('FromPretrained' in one['type'] for one in (init if isinstance(init, list) else [init]))
 
@@ -220,7 +220,7 @@ def num_stages(cfg: Config) -> int:
 
 
 def flips_labels(cfg: Config, classes: tuple[str, ...]) -> bool:
-    """Whether the recipe mirrors clips whose class a mirror changes, or maps labels of its own classes."""
+    """Return whether the recipe mirrors clips whose class a mirror changes, or maps labels of its own classes."""
     flips = [step for step in cfg.train_dataloader.dataset.pipeline if step['type'] == 'Flip']
     mapped = any(step.get('flip_label_map') for step in flips)
     return bool(flips) and (mapped or any(map(MIRRORED.search, classes)))

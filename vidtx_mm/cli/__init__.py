@@ -37,4 +37,4 @@ def main(argv: list[str] | None = None) -> int:
 
 def run_tool(file: str) -> None:
     """Run the command that a file of tools/ is named after, and exit."""
-    sys.exit(main([Path(file).stem, *sys.argv[1:]]))
+    sys.exit(main([Path(file).stem.replace('_', '-'), *sys.argv[1:]]))

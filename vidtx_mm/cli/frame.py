@@ -25,7 +25,7 @@ class Group(click.Group):
         return list(self.names)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return import_module(f'vidtx_mm.cli.{cmd_name}').command if cmd_name in self.names else None
+        return import_module(f'vidtx_mm.cli.{cmd_name.replace("-", "_")}').command if cmd_name in self.names else None
 
 
 class Command(click.Command):

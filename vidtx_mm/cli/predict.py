@@ -23,6 +23,7 @@ from .frame import device_option, model_options, only_json, parse_cfg_options, w
     help="'test' averages the views of the config's test, 'one' is faster.",
 )
 @click.option('--json', 'out', help='Write all predictions as JSON to this file, - for stdout.')
+@click.option('--show', 'shown', type=Path, help='Write the video with its classes (a folder for several videos).')
 @click.option('--batch', type=click.IntRange(1), default=1, show_default=True, help='Videos computed together.')
 @device_option
 def command(
@@ -34,6 +35,7 @@ def command(
     topk: int,
     views: str,
     out: str | None,
+    shown: Path | None,
     batch: int,
     device: str,
 ) -> int:
@@ -48,12 +50,18 @@ def command(
         from vidtx_mm.apis.recognizer import load_recognizer
 
         found = find_videos(videos)
+        if shown is not None and (len(found) > 1) == bool(shown.suffix):
+            raise click.UsageError(f'--show {shown}: give a file ending in .mp4 for one video, a folder for several')
         writable(out)
         recognizer = load_recognizer(config, checkpoint, run, device, parse_cfg_options(cfg_options))
         results = []
         for result in track(predict(recognizer, found, topk, views, batch), 'videos', len(found)):
             results.append(result)
             lines = [f'{one["score"]:.3f}  {one["label"]}' for one in result['predictions']]
+            if shown is not None and lines:
+                from vidtx_mm.apis.show import show
+
+                show(result['video'], lines, shown if shown.suffix else shown / f'{Path(result["video"]).stem}.mp4')
             if out != '-':
                 click.echo(
                     '\n'.join([result['video'], *(f'  {line}' for line in lines or [f'error: {result["error"]}'])])
