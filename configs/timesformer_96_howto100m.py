@@ -73,26 +73,26 @@ sampling = dict(
 )
 packing = [dict(type='FormatShape', input_format='NCTHW'), dict(type='PackActionInputs')]
 train_pipeline = [
-    dict(type='DecordInit'),
+    dict(type='vidtx_mm.VideoInit'),
     sampling,
-    dict(type='DecordDecode'),
+    dict(type='vidtx_mm.VideoDecode'),
     dict(type='vidtx_mm.RandomShortSide', scale_range=(256, 320)),
     dict(type='RandomCrop', size=224),
     dict(type='Flip', flip_ratio=0.5),
     *packing,
 ]
 val_pipeline = [
-    dict(type='DecordInit'),
+    dict(type='vidtx_mm.VideoInit'),
     dict(sampling, test_mode=True),
-    dict(type='DecordDecode'),
+    dict(type='vidtx_mm.VideoDecode'),
     dict(type='vidtx_mm.ResizeShortSide', size=224),
     dict(type='vidtx_mm.UniformCrop', crop_size=224, num_crops=1),
     *packing,
 ]
 test_pipeline = [  # test_clips x 1 views
-    dict(type='DecordInit'),
+    dict(type='vidtx_mm.VideoInit'),
     dict(sampling, num_clips=test_clips, test_mode=True),
-    dict(type='DecordDecode'),
+    dict(type='vidtx_mm.VideoDecode'),
     dict(type='vidtx_mm.ResizeShortSide', size=224),
     dict(type='vidtx_mm.UniformCrop', crop_size=224, num_crops=1),
     *packing,
@@ -143,4 +143,4 @@ param_scheduler = [
 auto_scale_lr = dict(enable=False, base_batch_size=clips_per_step // accumulative_counts)
 
 default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=3, save_best='auto'), logger=dict(interval=100))
-custom_hooks = [dict(type='vidtx_mm.WeightInflationHook')]
+custom_hooks = [dict(type='vidtx_mm.WeightInflationHook'), dict(type='vidtx_mm.UnreadableVideosHook')]

@@ -79,26 +79,26 @@ sampling = dict(
 )
 packing = [dict(type='FormatShape', input_format='NCTHW'), dict(type='PackActionInputs')]
 train_pipeline = [
-    dict(type='DecordInit'),
+    dict(type='vidtx_mm.VideoInit'),
     sampling,
-    dict(type='DecordDecode'),
+    dict(type='vidtx_mm.VideoDecode'),
     dict(type='vidtx_mm.RandomShortSide', scale_range=short_sides),
     dict(type='RandomCrop', size=crop_size),
     dict(type='Flip', flip_ratio=0.5),
     *packing,
 ]
 val_pipeline = [
-    dict(type='DecordInit'),
+    dict(type='vidtx_mm.VideoInit'),
     dict(sampling, test_mode=True),
-    dict(type='DecordDecode'),
+    dict(type='vidtx_mm.VideoDecode'),
     dict(type='vidtx_mm.ResizeShortSide', size=crop_size),
     dict(type='vidtx_mm.UniformCrop', crop_size=crop_size, num_crops=1),
     *packing,
 ]
 test_pipeline = [  # 1 x 3 views
-    dict(type='DecordInit'),
+    dict(type='vidtx_mm.VideoInit'),
     dict(sampling, test_mode=True),
-    dict(type='DecordDecode'),
+    dict(type='vidtx_mm.VideoDecode'),
     dict(type='vidtx_mm.ResizeShortSide', size=crop_size),
     dict(type='vidtx_mm.UniformCrop', crop_size=crop_size, num_crops=3),
     *packing,
@@ -149,4 +149,4 @@ param_scheduler = [
 auto_scale_lr = dict(enable=False, base_batch_size=clips_per_step // accumulative_counts)
 
 default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=3, save_best='auto'), logger=dict(interval=100))
-custom_hooks = [dict(type='vidtx_mm.WeightInflationHook')]
+custom_hooks = [dict(type='vidtx_mm.WeightInflationHook'), dict(type='vidtx_mm.UnreadableVideosHook')]

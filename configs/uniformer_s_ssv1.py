@@ -83,9 +83,9 @@ model = dict(
 sampling = dict(type='vidtx_mm.SampleSegments', protocol='uniformer', clip_len=clip_len, virtual_fps=virtual_fps)
 packing = [dict(type='FormatShape', input_format='NCTHW'), dict(type='PackActionInputs')]
 train_pipeline = [
-    dict(type='DecordInit'),
+    dict(type='vidtx_mm.VideoInit'),
     sampling,
-    dict(type='DecordDecode'),
+    dict(type='vidtx_mm.VideoDecode'),
     dict(type='vidtx_mm.ResizeShortSide', size=320),
     dict(
         type='vidtx_mm.RandAugment',
@@ -101,17 +101,17 @@ train_pipeline = [
     *packing,
 ]
 val_pipeline = [
-    dict(type='DecordInit'),
+    dict(type='vidtx_mm.VideoInit'),
     dict(sampling, test_mode=True),
-    dict(type='DecordDecode'),
+    dict(type='vidtx_mm.VideoDecode'),
     dict(type='vidtx_mm.ResizeShortSide', size=224),
     dict(type='vidtx_mm.UniformCrop', crop_size=224, num_crops=1),
     *packing,
 ]
 test_pipeline = [  # 1 x 3 views
-    dict(type='DecordInit'),
+    dict(type='vidtx_mm.VideoInit'),
     dict(sampling, test_mode=True),
-    dict(type='DecordDecode'),
+    dict(type='vidtx_mm.VideoDecode'),
     dict(type='vidtx_mm.ResizeShortSide', size=224),
     dict(type='vidtx_mm.UniformCrop', crop_size=224, num_crops=3),
     *packing,
@@ -175,4 +175,4 @@ param_scheduler = [
 auto_scale_lr = dict(enable=False, base_batch_size=clips_per_step // (num_repeats * accumulative_counts))
 
 default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=3, save_best='auto'), logger=dict(interval=100))
-custom_hooks = [dict(type='vidtx_mm.WeightInflationHook')]
+custom_hooks = [dict(type='vidtx_mm.WeightInflationHook'), dict(type='vidtx_mm.UnreadableVideosHook')]

@@ -85,9 +85,9 @@ model = dict(
 sampling = dict(type='UniformSample', clip_len=clip_len)
 packing = [dict(type='FormatShape', input_format='NCTHW'), dict(type='PackActionInputs')]
 train_pipeline = [
-    dict(type='DecordInit'),
+    dict(type='vidtx_mm.VideoInit'),
     sampling,
-    dict(type='DecordDecode'),
+    dict(type='vidtx_mm.VideoDecode'),
     dict(type='vidtx_mm.ResizeShortSide', size=320),
     dict(type='vidtx_mm.RandAugment', **rand_augment),
     dict(type='RandomResizedCrop'),
@@ -97,9 +97,9 @@ train_pipeline = [
     *packing,
 ]
 val_pipeline = [
-    dict(type='DecordInit'),
+    dict(type='vidtx_mm.VideoInit'),
     dict(sampling, test_mode=True),
-    dict(type='DecordDecode'),
+    dict(type='vidtx_mm.VideoDecode'),
     dict(type='vidtx_mm.ResizeShortSide', size=crop_size),
     dict(type='vidtx_mm.UniformCrop', crop_size=crop_size, num_crops=1),
     *packing,
@@ -163,4 +163,4 @@ param_scheduler = [
 auto_scale_lr = dict(enable=False, base_batch_size=clips_per_step // (num_repeats * accumulative_counts))
 
 default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=3, save_best='auto'), logger=dict(interval=100))
-custom_hooks = [dict(type='vidtx_mm.WeightInflationHook')]
+custom_hooks = [dict(type='vidtx_mm.WeightInflationHook'), dict(type='vidtx_mm.UnreadableVideosHook')]

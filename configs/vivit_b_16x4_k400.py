@@ -73,9 +73,9 @@ model = dict(
 sampling = dict(type='vidtx_mm.SampleClips', protocol='vivit', clip_len=32, frame_interval=2)
 packing = [dict(type='FormatShape', input_format='NCTHW'), dict(type='PackActionInputs')]
 train_pipeline = [
-    dict(type='DecordInit'),
+    dict(type='vidtx_mm.VideoInit'),
     sampling,
-    dict(type='DecordDecode'),
+    dict(type='vidtx_mm.VideoDecode'),
     dict(type='vidtx_mm.ResizeShortSide', size=256, truncate=True),
     dict(type='vidtx_mm.ScaleJitter', scale_range=(0.9, 1.33)),
     dict(type='RandomCrop', size=224),
@@ -84,17 +84,17 @@ train_pipeline = [
     *packing,
 ]
 val_pipeline = [
-    dict(type='DecordInit'),
+    dict(type='vidtx_mm.VideoInit'),
     dict(sampling, test_mode=True),
-    dict(type='DecordDecode'),
+    dict(type='vidtx_mm.VideoDecode'),
     dict(type='vidtx_mm.ResizeShortSide', size=256, truncate=True),
     dict(type='CenterCrop', crop_size=224),
     *packing,
 ]
 test_pipeline = [  # 4 x 3 views
-    dict(type='DecordInit'),
+    dict(type='vidtx_mm.VideoInit'),
     dict(sampling, num_clips=4, test_mode=True),
-    dict(type='DecordDecode'),
+    dict(type='vidtx_mm.VideoDecode'),
     dict(type='vidtx_mm.ResizeShortSide', size=256, truncate=True),
     dict(type='vidtx_mm.UniformCrop', crop_size=224, num_crops=3),
     *packing,
@@ -156,4 +156,4 @@ param_scheduler = [
 auto_scale_lr = dict(enable=False, base_batch_size=clips_per_step // accumulative_counts)
 
 default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=3, save_best='auto'), logger=dict(interval=100))
-custom_hooks = [dict(type='vidtx_mm.WeightInflationHook')]
+custom_hooks = [dict(type='vidtx_mm.WeightInflationHook'), dict(type='vidtx_mm.UnreadableVideosHook')]

@@ -138,9 +138,9 @@ def videos(tmp_path):
 
 def pipeline(**sampling):
     return [
-        dict(type='DecordInit'),
+        dict(type='vidtx_mm.VideoInit'),
         dict(type='vidtx_mm.SampleClips', **sampling),
-        dict(type='DecordDecode'),
+        dict(type='vidtx_mm.VideoDecode'),
         dict(type='vidtx_mm.RandAugment', policy='increasing', magnitude=7, num_ops=4, magnitude_std=0.5),
         dict(type='RandomResizedCrop'),
         dict(type='Resize', scale=(16, 16), keep_ratio=False),
@@ -188,7 +188,8 @@ def test_repeats_see_the_same_frames_as_the_hosts_data_set(videos):
     ours = VideoListDataset(pipeline=plain, **kwargs)[1]
     np.random.seed(0)
     (videos / 'train.txt').write_text('c.mp4 1\n')
-    host = RepeatAugDataset(pipeline=plain, sample_once=True, **kwargs)[0]
+    decord = [dict(type='DecordInit'), plain[1], dict(type='DecordDecode'), *plain[3:]]
+    host = RepeatAugDataset(pipeline=decord, sample_once=True, **kwargs)[0]
     assert len(ours) == len(host) == 3
     for a, b in zip(ours, host, strict=True):
         assert torch.equal(a['inputs'], b['inputs'])

@@ -52,9 +52,9 @@ model = dict(
 )
 
 train_pipeline = [
-    dict(type='DecordInit'),
+    dict(type='vidtx_mm.VideoInit'),
     dict(type='SampleFrames', clip_len=4, frame_interval=2, num_clips=1),
-    dict(type='DecordDecode'),
+    dict(type='vidtx_mm.VideoDecode'),
     # A mirror image is another class: left and right, up and down, and both times the sense of the circle change.
     dict(type='Flip', flip_ratio=0.5, direction='horizontal', flip_label_map={0: 1, 1: 0, 4: 5, 5: 4}),
     dict(type='Flip', flip_ratio=0.5, direction='vertical', flip_label_map={2: 3, 3: 2, 4: 5, 5: 4}),
@@ -62,9 +62,9 @@ train_pipeline = [
     dict(type='PackActionInputs'),
 ]
 val_pipeline = [
-    dict(type='DecordInit'),
+    dict(type='vidtx_mm.VideoInit'),
     dict(type='SampleFrames', clip_len=4, frame_interval=2, num_clips=1, test_mode=True),
-    dict(type='DecordDecode'),
+    dict(type='vidtx_mm.VideoDecode'),
     dict(type='FormatShape', input_format='NCTHW'),
     dict(type='PackActionInputs'),
 ]
@@ -140,3 +140,4 @@ randomness = dict(seed=0)
 default_hooks = dict(
     checkpoint=dict(interval=2, max_keep_ckpts=1, save_best='acc/top1', rule='greater'), logger=dict(interval=64)
 )
+custom_hooks = [dict(type='vidtx_mm.UnreadableVideosHook')]

@@ -71,7 +71,7 @@ def test_clips(path: Path) -> None:
     augmentation = [rescale, dict(type='RandomCrop', size=side)]
     augmentation += [] if data == 'ssv2' else [dict(type='Flip', flip_ratio=0.5)]
     ends = [dict(type='FormatShape', input_format='NCTHW'), dict(type='PackActionInputs')]
-    assert train == [dict(type='DecordInit'), sampling, dict(type='DecordDecode'), *augmentation, *ends]
+    assert train == [dict(type='vidtx_mm.VideoInit'), sampling, dict(type='vidtx_mm.VideoDecode'), *augmentation, *ends]
     for pipeline, (clips, crops) in ((val, (1, 1)), (test, views)):
         assert pipeline[1] == sampling | dict(test_mode=True) | ({} if clips == 1 else dict(num_clips=clips))
         resize, crop = pipeline[3:5]

@@ -126,9 +126,9 @@ def test_clips(path: Path) -> None:
     train, val, test = (cfg[f'{part}_dataloader'].dataset.to_dict()['pipeline'] for part in ('train', 'val', 'test'))
     ends = [dict(type='FormatShape', input_format='NCTHW'), dict(type='PackActionInputs')]
     assert train == [
-        dict(type='DecordInit'),
+        dict(type='vidtx_mm.VideoInit'),
         sampling,
-        dict(type='DecordDecode'),
+        dict(type='vidtx_mm.VideoDecode'),
         dict(type='vidtx_mm.ResizeShortSide', size=320),
         dict(type='vidtx_mm.RandAugment', **rand_augment),
         dict(type='RandomResizedCrop'),

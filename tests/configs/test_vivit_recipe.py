@@ -74,7 +74,8 @@ def test_clips(path: Path) -> None:
     train, val, test = (cfg[f'{part}_dataloader'].dataset.to_dict()['pipeline'] for part in ('train', 'val', 'test'))
     resize = dict(type='vidtx_mm.ResizeShortSide', size=short, truncate=True)
     jitter = dict(type='vidtx_mm.ScaleJitter', scale_range=(0.9, 1.33))
-    assert train[1:6] == [sampling, dict(type='DecordDecode'), resize, jitter, dict(type='RandomCrop', size=side)]
+    decode, crop = dict(type='vidtx_mm.VideoDecode'), dict(type='RandomCrop', size=side)
+    assert train[1:6] == [sampling, decode, resize, jitter, crop]
     assert (train[6]['type'], train[6]['flip_ratio']) == ('Flip', 0.5)
     assert ('flip_label_map' in train[6]) == (data == 'ssv2')
     for pipeline, (number, places) in ((val, (1, 1)), (test, (4, crops))):

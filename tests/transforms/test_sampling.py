@@ -93,7 +93,7 @@ def test_target_fps_scales_the_span():
 
 
 def test_target_fps_without_a_frame_rate():
-    with pytest.raises(KeyError, match='DecordInit'):
+    with pytest.raises(KeyError, match='VideoInit'):
         sample(SampleClips('timesformer', 8, 4, target_fps=30), 300)
 
 

@@ -110,7 +110,7 @@ def _frame_rate(transform: BaseTransform, option: str, results: dict) -> float:
     if not fps:
         raise KeyError(
             f'{type(transform).__name__}: {option}={getattr(transform, option)} needs the frame rate of the video '
-            f'(avg_fps), which DecordInit sets; for frame folders leave {option} out'
+            f'(avg_fps), which VideoInit sets; for frame folders leave {option} out'
         )
     return fps
 
@@ -151,7 +151,7 @@ class SampleClips(BaseTransform):
         clip_len: frames of a clip.
         frame_interval: step between frames, in frames of ``target_fps`` where that is given.
         num_clips: clips per video.
-        target_fps: scale the span to videos of another frame rate (``avg_fps`` of ``DecordInit``), in frames per
+        target_fps: scale the span to videos of another frame rate (``avg_fps`` of ``VideoInit``), in frames per
             second. TimeSformer uses 30. For the protocols that spread T values over the span.
         test_mode: fixed starts in place of random ones.
 
