@@ -98,7 +98,7 @@ def test_truncated_files(tmp_path, name):
 
 
 def test_trees_with_other_things(tmp_path):
-    with pytest.raises(CheckpointError, match='meta/epoch is a int'):
+    with pytest.raises(CheckpointError, match='meta/epoch is of type int, not a tensor: remove it'):
         open_checkpoint(write(tmp_path / 'checkpoint', {'meta': {'epoch': 3}}))
     with pytest.raises(CheckpointError, match='extension type 9'):
         open_checkpoint(write(tmp_path / 'checkpoint', {'a': msgpack.ExtType(9, b'')}))

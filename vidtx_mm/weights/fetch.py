@@ -1,9 +1,9 @@
-"""Checkpoints named by a web address: downloaded once into torch.hub's cache."""
+"""Download checkpoints from web addresses, once, into the cache of torch.hub."""
 
 import hashlib
 import os
 import re
-import urllib.error
+from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
@@ -15,14 +15,14 @@ _HASH_IN_NAME = re.compile(r'-([a-f0-9]{8,})\.')  # swin3d_t-7615ae03.pth: the f
 
 
 def is_url(name: str) -> bool:
-    return urlparse(name).scheme in ('http', 'https')
+    return re.match('https?://', name, re.IGNORECASE) is not None
 
 
 def cached_path(url: str) -> Path:
-    """Return the path of a downloaded ``url``.
+    """Return the path of ``url`` in the cache.
 
-    A name with a hash is kept, as in torch.hub. Other names ('checkpoint', 'model.safetensors') are not unique and get
-    a hash of the address.
+    A name with its hash is kept, as in torch.hub. Other names ('checkpoint', 'model.safetensors') are common to many
+    files and get a hash of the address.
     """
     name = Path(unquote(urlparse(url).path)).name or 'checkpoint'
     if not _HASH_IN_NAME.search(name):
@@ -32,19 +32,24 @@ def cached_path(url: str) -> Path:
 
 
 def fetch(url: str) -> Path:
-    """Download ``url`` unless it is in the cache; the file's path.
+    """Download ``url`` unless it is in the cache, and return the path.
 
     Raises:
-        CheckpointError: if it cannot be had, with the path where a copy would be found.
+        CheckpointError: if the address is invalid or the download fails, with the path where a copy would be found.
     """
-    path = cached_path(url)
+    try:
+        path = cached_path(url)
+    except ValueError as error:
+        raise CheckpointError(f'{url} is not a valid web address ({error}): correct it') from error
+    if re.search(r'\s', url):
+        raise CheckpointError(f'{url!r} is not a valid web address: write %20 for a space')
     if path.exists():
         return path
     found = _HASH_IN_NAME.search(Path(urlparse(url).path).name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(url, str(path), found.group(1) if found else None, progress=os.isatty(2))
-    except (urllib.error.URLError, OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError, HTTPException) as error:
         raise CheckpointError(
             f'cannot download {url}: {error}. Without a network, fetch it elsewhere and put it at {path}, or give the '
             'path of a local copy'

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .errors import CheckpointError, listed
 from .sources.base import Borrow, Context, Convert, Family, KeepInit, Surplus, Weight
+from .tensors import unusable
 
 Row = TypeVar('Row', Convert, Borrow, KeepInit, Surplus)
 COUNTER = 'num_batches_tracked'  # of BatchNorm: files from before torch 0.4.1 lack it, and no output depends on it
@@ -22,9 +23,10 @@ class Mismatches:
     missing: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     shapes: dict[str, str] = field(default_factory=dict)
+    values: dict[str, str] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.missing or self.unexpected or self.shapes)
+        return bool(self.missing or self.unexpected or self.shapes or self.values)
 
     def __str__(self) -> str:
         lines = []
@@ -32,10 +34,11 @@ class Mismatches:
             lines.append(f'  in the model, not in the file ({len(self.missing)}): {listed(self.missing)}')
         if self.unexpected:
             lines.append(f'  in the file, not in the model ({len(self.unexpected)}): {listed(self.unexpected)}')
-        if self.shapes:
-            lines.append(f'  shape mismatch ({len(self.shapes)}):')
-            lines += [f'    {key}: {why}' for key, why in list(self.shapes.items())[:6]]
-            lines += ['    ...'] * (len(self.shapes) > 6)
+        for title, reasons in (('shape mismatch', self.shapes), ('unusable values', self.values)):
+            if reasons:
+                lines.append(f'  {title} ({len(reasons)}):')
+                lines += [f'    {key}: {why}' for key, why in list(reasons.items())[:6]]
+                lines += ['    ...'] * (len(reasons) > 6)
         return '\n'.join(lines)
 
 
@@ -102,6 +105,9 @@ def _fit(
     borrow = _first(family.borrows, key) if name != key else None
     if borrow is not None:
         action, detail = 'borrowed', f'from {name}: {borrow.reason}'
+    if problem := unusable(tensor, target, context.allow_nonfinite):
+        mismatches.values[key] = problem
+        return None
     if tensor.shape != target.shape:
         convert = _first(family.converts, key)
         try:
@@ -132,6 +138,7 @@ def fit_head(
     weights: Mapping[str, Weight],
     policy: str,
     discard: str,
+    context: Context,
     family: Family,
     mismatches: Mismatches,
 ) -> Iterator[Fitted]:
@@ -168,6 +175,8 @@ def fit_head(
                 yield Fitted(key, 'left at init', f'{len(tensor)} outputs in the file, {len(target)} in the model')
         else:
             mismatches.shapes |= {key: sizes(*pairs[key]) for key in other}
+            problems = {key: unusable(*pair, context.allow_nonfinite) for key, pair in pairs.items()}
+            mismatches.values |= {key: problem for key, problem in problems.items() if problem}
             yield from (Fitted(key, *weights[key].action(key), weights[key].tensor) for key in keys)
     for key in [key for key in expected if key not in weights]:
         module = key.rpartition('.')[0]

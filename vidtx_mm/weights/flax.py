@@ -1,10 +1,10 @@
-"""Flax and NumPy checkpoints, read without JAX.
+"""Read flax and NumPy checkpoints without JAX.
 
 Flax writes a pytree by msgpack: nested dicts whose leaves are extension types (flax/serialization.py). Arrays above
 2**30 bytes are cut into chunks. Only the parameters are decoded; an optimizer's momentum stays packed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ from .errors import CheckpointError
 # Extension codes of flax.serialization.
 _NDARRAY, _COMPLEX, _SCALAR = 1, 2, 3
 _CHUNKED = '__msgpack_chunked_array__'
-# Where the parameters lie: scenic's TrainState, flax.optim of big_vision, linen variables. Tried again inside the one
-# found, because files from before linen nest the target under 'params' once more.
+# Where the parameters are: scenic's TrainState, flax.optim of big_vision, linen variables. Tried again inside a match,
+# because files from before linen nest the target under 'params' once more.
 _NESTS = (('optimizer', 'target'), ('opt', 'target'), ('params',))
 
 
@@ -39,8 +39,8 @@ class _Packed:
         return torch.from_numpy(np.frombuffer(buffer, np.dtype(name)).copy()).reshape(shape)
 
 
-def read_msgpack(path: Path) -> tuple[dict[str, Tensor], str]:
-    """The parameters of a flax checkpoint as ``{'Transformer/encoderblock_0/...': tensor}`` and where they lay."""
+def read_msgpack(path: Path) -> tuple[dict[str, Any], str]:
+    """Return the leaves of a flax checkpoint, ``{'Transformer/encoderblock_0/...': tensor}``, and where they were."""
     try:
         import msgpack
     except ImportError as error:
@@ -55,13 +55,12 @@ def read_msgpack(path: Path) -> tuple[dict[str, Tensor], str]:
 
     tree = msgpack.unpackb(path.read_bytes(), ext_hook=unpack, raw=False, strict_map_key=False)
     if not isinstance(tree, Mapping):
-        raise CheckpointError(f'{path} holds a {type(tree).__name__} in msgpack, not a flax tree')
-    tree, container = _parameters(tree)
-    return dict(_leaves(tree)), container
+        raise CheckpointError(f'{path} is a {type(tree).__name__} in msgpack, not a flax tree: save a dict of arrays')
+    return _parameters(tree)
 
 
-def read_npz(path: Path) -> tuple[dict[str, Tensor], str]:
-    """The arrays of an .npz file; names such as ``opt/target/embedding/kernel`` lose the nest."""
+def read_npz(path: Path) -> tuple[dict[str, Any], str]:
+    """Return the arrays of an .npz file; names such as ``opt/target/embedding/kernel`` lose the nest."""
     tree: dict[str, Any] = {}
     with np.load(path, allow_pickle=False) as arrays:
         for name in arrays.files:
@@ -69,12 +68,11 @@ def read_npz(path: Path) -> tuple[dict[str, Tensor], str]:
             node = tree
             for parent in parents:
                 node = node.setdefault(parent, {})
-            node[leaf] = torch.from_numpy(arrays[name])
-    parameters, container = _parameters(tree)
-    return dict(_leaves(parameters)), container
+            node[leaf] = arrays[name]
+    return _parameters(tree)
 
 
-def _parameters(tree: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
+def _parameters(tree: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     path: list[str] = []
     while True:
         for nest in _NESTS:
@@ -86,23 +84,19 @@ def _parameters(tree: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
                 path += nest
                 break
         else:
-            return tree, '/'.join(path) or 'raw'
+            return dict(_leaves(tree)), '/'.join(path) or 'raw'
 
 
-def _leaves(tree: Mapping[str, Any], prefix: str = '') -> list[tuple[str, Tensor]]:
-    found: list[tuple[str, Tensor]] = []
+def _leaves(tree: Mapping[Any, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
     for name, node in tree.items():
         if isinstance(node, Mapping) and _CHUNKED in node:
-            found.append((prefix + name, _joined(node)))
+            yield f'{prefix}{name}', _joined(node)
         elif isinstance(node, Mapping):
-            found += _leaves(node, f'{prefix}{name}/')
+            yield from _leaves(node, f'{prefix}{name}/')
         elif isinstance(node, _Packed):
-            found.append((prefix + name, node.tensor()))
-        elif isinstance(node, Tensor):
-            found.append((prefix + name, node))
+            yield f'{prefix}{name}', node.tensor()
         elif node is not None:
-            raise CheckpointError(f'{prefix}{name} is a {type(node).__name__}, not an array of a flax tree')
-    return found
+            yield f'{prefix}{name}', node
 
 
 def _joined(node: Mapping[str, Any]) -> Tensor:

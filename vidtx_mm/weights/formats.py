@@ -1,10 +1,11 @@
-"""Open a checkpoint of any format as a flat dict of tensors. No code in a file is ever run."""
+"""Open a checkpoint of any format as a flat dict of tensors, without running code in it."""
 
 import pickle
 import re
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,9 @@ from torch import Tensor
 from .errors import CheckpointError, listed
 from .fetch import fetch, is_url
 from .flax import read_msgpack, read_npz
+from .tensors import plain_tensor
 
-# Keys under which training code puts its weights, in the order in which they are tried.
+# Keys under which training code saves weights, in the order in which they are tried.
 CONTAINERS = ('state_dict', 'model', 'model_state', 'module')
 # Prefixes of wrapped models (DistributedDataParallel, torch.compile), stripped where every key has them.
 WRAPPERS = ('module.', '_orig_mod.')
@@ -51,93 +53,114 @@ def open_checkpoint(path_or_dict: str | Path | Mapping[str, Any]) -> Opened:
 
     The format is recognized by the content: PyTorch (.pth, .pyth, .bin; always by ``weights_only``), safetensors, NumPy
     (.npz) and flax msgpack. Weights are found in the containers ``state_dict``, ``model``, ``model_state``, ``module``,
-    at the top, or in flax's ``optimizer/target``; the prefix of DistributedDataParallel is stripped.
+    at the top, or in flax's ``optimizer/target``. The prefix of DistributedDataParallel is stripped. Checksums are
+    verified where the format has them (.pth, .npz).
 
     Raises:
-        CheckpointError: if there is no such file, it is damaged, of another format than its extension says, holds
-            objects that are not plain data, or no tensors.
+        CheckpointError: if there is no such file, it is damaged, of another format than its extension says, has objects
+            that are not plain data, no tensors, or tensors that are not dense arrays of numbers.
     """
     if isinstance(path_or_dict, Mapping):
-        return _unwrap(path_or_dict, 'a dict in memory')
+        return _opened(*_contained(path_or_dict, 'a dict in memory'), 'a dict in memory')
     name = str(path_or_dict)
-    path = fetch(name) if is_url(name) else Path(name).expanduser()
-    kind = _kind(path)
+    try:
+        path = fetch(name) if is_url(name) else Path(name).expanduser()
+        kind = _kind(path)
+    except (OSError, RuntimeError) as error:  # such as a name too long, no permission, no such home
+        raise CheckpointError(f'{name} cannot be read ({_first_line(error)}): check the path') from error
     expected = EXTENSIONS.get(path.suffix)
     if expected is not None and expected != kind:
         suffixes = [suffix for suffix, other in EXTENSIONS.items() if other == kind]
         raise CheckpointError(
             f'{path} is named like a {expected} file, but its content is {kind}: rename it to *{suffixes[0]} if that '
-            'is what you meant, or download it again'
+            'is correct, or download it again'
         )
     try:
-        return READERS[kind](path)
+        weights, container = READERS[kind](path)
     except CheckpointError:
         raise
     except pickle.UnpicklingError as error:
         raise _refused(path, error) from error
     except Exception as error:  # whatever the readers raise on damaged bytes
+        if 'Object arrays' in str(error):  # of np.load, which would have to unpickle them
+            raise CheckpointError(f'{path} has arrays of Python objects: save arrays of numbers') from error
         raise CheckpointError(f'{path} is a damaged {kind} file ({_first_line(error)}): {_again(path)}') from error
+    return _opened(weights, container, str(path))
 
 
-def _read_torch(path: Path) -> Opened:
-    with _inert_globals(), warnings.catch_warnings():
-        warnings.simplefilter('ignore', UserWarning)  # about pickle protocols; what matters is raised
-        content = torch.load(path, map_location='cpu', weights_only=True)
+def _read_torch(path: Path) -> tuple[Mapping[Any, Any], str]:
+    with ThreadPoolExecutor(1) as pool, _inert_globals(), warnings.catch_warnings():
+        warnings.simplefilter('ignore', UserWarning)  # about pickle protocols; errors are raised
+        damaged = pool.submit(_damaged_entry, path)
+        try:
+            content = torch.load(path, map_location='cpu', weights_only=True)
+        finally:
+            if entry := damaged.result():
+                raise CheckpointError(f'{path} is a damaged PyTorch file (checksum of {entry}): {_again(path)}')
     if not isinstance(content, Mapping):
         raise CheckpointError(f'{path} holds a {type(content).__name__}, not a state dict: save model.state_dict()')
-    return _unwrap(content, str(path))
+    return _contained(content, str(path))
 
 
-def _read_safetensors(path: Path) -> Opened:
+def _damaged_entry(path: Path) -> str:
+    """Return the first entry of a zip file whose content does not match its checksum, or ''.
+
+    ``torch.load`` does not verify checksums. 0 means none (``torch.serialization.set_crc32_options(False)``).
+    """
+    with path.open('rb') as file:
+        if file.read(2) != b'PK':  # a pickle of torch before 1.6
+            return ''
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            try:
+                with archive.open(entry) as content:
+                    while entry.CRC and content.read(2**20):
+                        pass
+            except zipfile.BadZipFile:
+                return entry.filename
+    return ''
+
+
+def _read_safetensors(path: Path) -> tuple[Mapping[Any, Any], str]:
     try:
         from safetensors.torch import load_file
     except ImportError as error:
         raise CheckpointError(f'{path}: reading it needs `pip install safetensors`') from error
-    return _unwrap(load_file(path), str(path))
+    return _contained(load_file(path), str(path))
 
 
-def _read_npz(path: Path) -> Opened:
-    tensors, container = read_npz(path)
-    return Opened(tensors, container, str(path))
-
-
-def _read_msgpack(path: Path) -> Opened:
-    tensors, container = read_msgpack(path)
-    return Opened(tensors, container, str(path))
-
-
-READERS: dict[str, Callable[[Path], Opened]] = {
+READERS: dict[str, Callable[[Path], tuple[Mapping[Any, Any], str]]] = {
     'PyTorch': _read_torch,
     'safetensors': _read_safetensors,
-    'NumPy': _read_npz,
-    'flax msgpack': _read_msgpack,
+    'NumPy': read_npz,
+    'flax msgpack': read_msgpack,
 }
 
 
-def _unwrap(content: Mapping[str, Any], name: str) -> Opened:
+def _contained(content: Mapping[Any, Any], name: str) -> tuple[Mapping[Any, Any], str]:
+    """Return the weights in ``content`` and the key of their container."""
     container = next((key for key in CONTAINERS if _is_state_dict(content.get(key))), 'raw')
     weights = content if container == 'raw' else content[container]
     others = [key for key, value in weights.items() if not isinstance(value, Tensor | np.ndarray)]
     if others or not weights:
         raise CheckpointError(
-            f'{name} has no weights at the top nor under {", ".join(map(repr, CONTAINERS))}: it holds '
+            f'{name} has no weights at the top or under {", ".join(map(repr, CONTAINERS))}: it holds '
             f'{listed(others) or "nothing"}. Give a state dict, or a dict with one under such a key'
         )
-    tensors = {key: torch.as_tensor(value) for key, value in weights.items()}
-    stripped = True
-    while stripped:
-        stripped = False
-        for prefix in WRAPPERS:
-            if all(key.startswith(prefix) for key in tensors):
-                tensors = {key[len(prefix) :]: tensor for key, tensor in tensors.items()}
-                stripped = True
-    return Opened(tensors, container, name, _classes(content))
+    return weights, container
 
 
-def _classes(content: Mapping[str, Any]) -> tuple[str, ...]:
-    meta = content.get('meta')
-    data = meta.get('dataset_meta') if isinstance(meta, Mapping) else None
-    return tuple(data.get('classes') or ()) if isinstance(data, Mapping) else ()
+def _opened(weights: Mapping[Any, Any], container: str, name: str) -> Opened:
+    """Check the tensors and strip the prefixes of wrappers."""
+    try:
+        if others := [key for key in weights if not isinstance(key, str)]:
+            raise CheckpointError(f'the keys {listed(map(repr, others))} are not strings: save model.state_dict()')
+        tensors = {key: plain_tensor(key, value) for key, value in weights.items()}
+    except CheckpointError as error:
+        raise CheckpointError(f'{name}: {error}') from error
+    while prefix := next((p for p in WRAPPERS if tensors and all(key.startswith(p) for key in tensors)), ''):
+        tensors = {key.removeprefix(prefix): tensor for key, tensor in tensors.items()}
+    return Opened(tensors, container, name)
 
 
 def _is_state_dict(value: object) -> bool:
@@ -145,7 +168,7 @@ def _is_state_dict(value: object) -> bool:
 
 
 def _kind(path: Path) -> str:
-    """The format, by the first bytes."""
+    """Return the format, by the first bytes."""
     if not path.is_file():
         what = 'is a folder, not a checkpoint file' if path.is_dir() else 'does not exist'
         beside = listed(sorted(p.name for p in path.parent.glob('*.pt*'))) if path.parent.is_dir() else ''
@@ -170,7 +193,7 @@ def _kind(path: Path) -> str:
             f'dl=1); {_again(path)}'
         )
     raise CheckpointError(
-        f'{path} is not a checkpoint: it starts with {head[:8]!r}, which is none of {", ".join(READERS)}'
+        f'{path} is not a checkpoint: it starts with {head[:8]!r}, unlike {", ".join(READERS)} files: {_again(path)}'
     )
 
 
@@ -202,13 +225,13 @@ def _refused(path: Path, error: pickle.UnpicklingError) -> CheckpointError:
     what = f'the object {name}' if name else 'instructions that tensors do not need'
     newer = f'torch 2.4 and newer skip it, torch {torch.__version__} cannot. ' if name in LOGS and not _skips() else ''
     return CheckpointError(
-        f'{path} is no plain checkpoint: beside tensors it holds {what}. Nothing of it was run. {newer}If you trust '
-        'the file, save its weights alone where it was written: torch.save(model.state_dict(), ...)'
+        f'{path} is not a plain checkpoint: besides tensors it has {what}. None of it was run. {newer}If you trust the '
+        'file, save only its weights where it was written: torch.save(model.state_dict(), ...)'
     )
 
 
 class _Inert:
-    """Stands for a class or function in a checkpoint's logs; takes any state, does nothing."""
+    """Stand-in for a class or function in the logs of a checkpoint: takes any state, does nothing."""
 
     def __init__(self, *args: object) -> None: ...
 
@@ -220,9 +243,8 @@ def _inert(path: str) -> type:
     return type(name, (_Inert,), {'__module__': module, '__qualname__': name})
 
 
-# What MMEngine's own checkpoints hold besides tensors and plain values: the message hub's history buffers, which pickle
-# their methods through getattr, over NumPy arrays; and NumPy scalars among the metrics. None of it is wanted here, so
-# nothing real stands behind the names.
+# Objects in MMEngine's own checkpoints: history buffers of the message hub, which pickle their methods through getattr,
+# over NumPy arrays; and NumPy scalars among the metrics. None is needed here, so stand-ins replace them.
 LOGS = (
     'mmengine.logging.history_buffer.HistoryBuffer',
     'mmengine.optim.scheduler.param_scheduler.OneCycleParamScheduler',
@@ -239,13 +261,13 @@ INERT = tuple(map(_inert, LOGS))
 
 
 def _skips() -> bool:
-    """Return whether ``weights_only`` supports additional safe globals (torch 2.4 and newer)."""
+    """Return whether this torch can allow names in ``weights_only`` (2.4 and newer)."""
     return hasattr(torch.serialization, 'add_safe_globals')
 
 
 @contextmanager
 def _inert_globals() -> Iterator[None]:
-    """Let ``weights_only`` meet exactly the names of ``LOGS``, with ``INERT`` behind them."""
+    """Allow exactly the names of ``LOGS`` in ``weights_only``, replaced by ``INERT``."""
     if not _skips():
         yield
         return

@@ -29,7 +29,7 @@ class FromPretrained:
 
     def __call__(self, module: nn.Module) -> None:
         state_dict, report = adapt(read(self.checkpoint), module, self.options)
-        copy_into(module, state_dict)
+        copy_into(module, state_dict, report)
         publish(report)
         if hasattr(module, '_params_init_info'):
             update_init_info(module, f'{type(self).__name__}: {report.source} from {self.checkpoint}')

@@ -31,6 +31,7 @@ class Options:
     class_order: str = 'auto'
     pos_interpolation: str = 'bicubic'
     keep_init: str = ''
+    allow_nonfinite: bool = False
 
     def __post_init__(self) -> None:
         choose('source', self.source, ('auto', OWN, *SOURCES))
@@ -66,6 +67,7 @@ def load_pretrained(
     class_order: str = 'auto',
     pos_interpolation: str = 'bicubic',
     keep_init: str = '',
+    allow_nonfinite: bool = False,
 ) -> LoadReport:
     """Load a checkpoint of any known source into a backbone, or into a model that has one as ``.backbone``.
 
@@ -82,23 +84,28 @@ def load_pretrained(
             size in space; 'flat_nearest', for position embeddings, is the rule of the official TimeSformer's loader,
             which mixes up rows and columns.
         keep_init: regular expression for full names of backbone parameters that stay at init.
+        allow_nonfinite: load NaN and infinite values.
 
     Returns:
         The report: one record per tensor.
 
     Raises:
-        CheckpointError: if anything is unknown, missing or of another shape. The model is then unchanged.
+        CheckpointError: if anything is unknown, missing, of another shape, not finite, or of a type that the model's
+            parameters cannot take. The model is then unchanged.
     """
-    options = Options(source, inflate, head, class_order, pos_interpolation, keep_init)
+    options = Options(source, inflate, head, class_order, pos_interpolation, keep_init, allow_nonfinite)
     state_dict, report = adapt(open_checkpoint(path_or_dict), model, options)
-    copy_into(model, state_dict)
+    copy_into(model, state_dict, report)
     return report
 
 
-def copy_into(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
+def copy_into(model: nn.Module, state_dict: Mapping[str, Tensor], report: LoadReport) -> None:
     """Copy the result of :func:`adapt` into ``model``."""
     model = unwrapped(model)
-    model.load_state_dict({**model.state_dict(), **state_dict})
+    expected = model.state_dict()
+    if any(target.is_meta for target in expected.values()):
+        raise CheckpointError(f'{report.checkpoint}: {report.model} is on the meta device: call its to_empty() first')
+    model.load_state_dict({**expected, **state_dict})
 
 
 def adapt(opened: Opened, model: nn.Module, options: Options | None = None) -> tuple[dict[str, Tensor], LoadReport]:
@@ -133,15 +140,22 @@ def adapt(opened: Opened, model: nn.Module, options: Options | None = None) -> t
         raise CheckpointError(f'{opened.name} into {type(backbone).__name__}: {error}') from error
 
     images = source.ndim < backbone.ndim
-    inflate = options.inflate or family.inflate
-    context = Context(file.backbone, backbone, inflate, options.pos_interpolation, images, options.keep_init)
+    context = Context(
+        weights=file.backbone,
+        backbone=backbone,
+        inflate=options.inflate or family.inflate,
+        pos_interpolation=options.pos_interpolation,
+        images=images,
+        keep_init=options.keep_init,
+        allow_nonfinite=options.allow_nonfinite,
+    )
     discard = '' if prefix else 'the model is a bare backbone'
     if images and options.head == 'auto':
         discard = discard or 'an image classifier does not serve video'
     mismatches = Mismatches()
     fitted = [
         *((prefix, item) for item in fit_backbone(body, context, family, mismatches)),
-        *(('', item) for item in fit_head(rest, head, options.head, discard, family, mismatches)),
+        *(('', item) for item in fit_head(rest, head, options.head, discard, context, family, mismatches)),
     ]
     if mismatches:
         raise CheckpointError(

@@ -176,6 +176,7 @@ class Context:
     Attributes:
         images: the checkpoint is of an image model, the backbone is for video.
         keep_init: pattern of backbone keys that stay at init.
+        allow_nonfinite: accept NaN and infinite values.
     """
 
     weights: Mapping[str, Weight]
@@ -184,6 +185,7 @@ class Context:
     pos_interpolation: str
     images: bool
     keep_init: str
+    allow_nonfinite: bool = False
 
 
 class Converted(NamedTuple):
