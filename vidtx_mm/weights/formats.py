@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,14 +90,13 @@ def open_checkpoint(path_or_dict: str | Path | Mapping[str, Any]) -> Opened:
 
 
 def _read_torch(path: Path) -> tuple[Mapping[Any, Any], str]:
-    with ThreadPoolExecutor(1) as pool, _inert_globals(), warnings.catch_warnings():
+    with path.open('rb') as file:
+        zipped = file.read(2) == b'PK'  # else a pickle of torch before 1.6
+    if zipped and (entry := _damaged_entry(path)):
+        raise CheckpointError(f'{path} is a damaged PyTorch file (checksum of {entry}): {_again(path)}')
+    with _inert_globals(), warnings.catch_warnings():
         warnings.simplefilter('ignore', UserWarning)  # about pickle protocols; errors are raised
-        damaged = pool.submit(_damaged_entry, path)
-        try:
-            content = torch.load(path, map_location='cpu', weights_only=True)
-        finally:
-            if entry := damaged.result():
-                raise CheckpointError(f'{path} is a damaged PyTorch file (checksum of {entry}): {_again(path)}')
+        content = torch.load(path, map_location='cpu', weights_only=True)
     if not isinstance(content, Mapping):
         raise CheckpointError(f'{path} holds a {type(content).__name__}, not a state dict: save model.state_dict()')
     return _contained(content, str(path))
@@ -107,18 +107,20 @@ def _damaged_entry(path: Path) -> str:
 
     ``torch.load`` does not verify checksums. 0 means none (``torch.serialization.set_crc32_options(False)``).
     """
-    with path.open('rb') as file:
-        if file.read(2) != b'PK':  # a pickle of torch before 1.6
-            return ''
-    with zipfile.ZipFile(path) as archive:
-        for entry in archive.infolist():
-            try:
-                with archive.open(entry) as content:
-                    while entry.CRC and content.read(2**20):
-                        pass
-            except zipfile.BadZipFile:
-                return entry.filename
-    return ''
+    with zipfile.ZipFile(path) as archive, ThreadPoolExecutor() as pool:
+        entries = [entry for entry in archive.infolist() if entry.CRC]
+        intact = pool.map(partial(_is_intact, archive), entries)
+        return next((entry.filename for entry, good in zip(entries, intact, strict=True) if not good), '')
+
+
+def _is_intact(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bool:
+    try:
+        with archive.open(entry) as content:
+            while content.read(2**20):
+                pass
+    except zipfile.BadZipFile:
+        return False
+    return True
 
 
 def _read_safetensors(path: Path) -> tuple[Mapping[Any, Any], str]:
