@@ -131,7 +131,7 @@ def test_resuming_needs_the_same_model(trained):
 
 def test_resuming_needs_a_run(tmp_path, weights):
     path = save(weights, dict, tmp_path / 'a.pth')
-    with pytest.raises(CheckpointError, match='a.pth has weights but no state of a run.*load_from'):
+    with pytest.raises(RuntimeError, match='a.pth holds no state of a run.*load_from'):
         runner(tmp_path / 'work', Recognizer(), 'train', load_from=path, resume=True).train()
 
 

@@ -7,7 +7,6 @@ from mmengine.hooks import Hook
 from mmengine.runner import CheckpointLoader, Runner
 
 from ..registry import HOOKS
-from .errors import CheckpointError
 from .formats import open_checkpoint
 from .load import Options, adapt, check_complete, unwrapped
 from .runtime import publish, read
@@ -50,12 +49,7 @@ class WeightInflationHook(Hook):
         """Bring ``checkpoint['state_dict']`` to the model's keys and shapes, and fill in the parts left at init."""
         opened = checkpoint.pop(_OPENED, None) or open_checkpoint(checkpoint)
         if runner._resume:
-            name = runner._load_from or 'the latest checkpoint'
-            if 'message_hub' not in checkpoint:
-                raise CheckpointError(
-                    f'{name} has weights but no state of a run: start from it by load_from=, without resume'
-                )
-            check_complete(replace(opened, name=name), runner.model)
+            check_complete(replace(opened, name=runner._load_from or 'the latest checkpoint'), runner.model)
             return
         state_dict, report = adapt(opened, runner.model, self.options)
         checkpoint['state_dict'] = {**unwrapped(runner.model).state_dict(), **state_dict}

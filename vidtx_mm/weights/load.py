@@ -160,8 +160,7 @@ def adapt(opened: Opened, model: nn.Module, options: Options | None = None) -> t
     if mismatches:
         raise CheckpointError(
             f'{opened.name} ({source.title}) does not fit {type(backbone).__name__}:\n{mismatches}\n'
-            f'{_advice(family, mismatches)}Build the model like the file (arch, attention, patch_size, window_size, '
-            "...), or set head='drop' to leave out a head that is not needed"
+            f'{_advice(family, mismatches)}'
         )
     report = LoadReport(opened.name, opened.container, source.title, type(model).__name__)
     state_dict: dict[str, Tensor] = {}
@@ -181,9 +180,13 @@ def adapt(opened: Opened, model: nn.Module, options: Options | None = None) -> t
 
 def _advice(family: Family, mismatches: Mismatches) -> str:
     keys = mismatches.missing + mismatches.unexpected
-    return ''.join(
-        f'{text}.\n' for pattern, text in family.advice.items() if any(re.fullmatch(pattern, key) for key in keys)
-    )
+    lines = [text + '.' for pattern, text in family.advice.items() if any(re.fullmatch(pattern, key) for key in keys)]
+    if keys or mismatches.shapes:
+        lines.append(
+            "Build the model like the file (arch, attention, patch_size, window_size, ...), or set head='drop' to leave "
+            'out a head that is not needed'
+        )
+    return '\n'.join(lines)
 
 
 def _inflation_notes(asked: str | None, context: Context, report: LoadReport) -> list[str]:

@@ -9,7 +9,6 @@ from torch import Tensor
 from .errors import CheckpointError
 
 FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
-INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 def plain_tensor(key: str, value: Any) -> Tensor:
@@ -42,7 +41,7 @@ def plain_tensor(key: str, value: Any) -> Tensor:
 
 def unusable(tensor: Tensor, target: Tensor, allow_nonfinite: bool = False) -> str:
     """Return why the values of ``tensor`` cannot be copied to ``target``, or ''."""
-    if not any(tensor.dtype in kind and target.dtype in kind for kind in (FLOATS, INTEGERS, (target.dtype,))):
+    if tensor.is_complex() or (target.dtype in FLOATS and tensor.dtype not in FLOATS):
         return f'{tensor.dtype} in the file, {target.dtype} in the model: save it as {target.dtype}'
     if tensor.dtype not in FLOATS or allow_nonfinite or not tensor.numel():
         return ''
