@@ -183,8 +183,8 @@ def _advice(family: Family, mismatches: Mismatches) -> str:
     lines = [text + '.' for pattern, text in family.advice.items() if any(re.fullmatch(pattern, key) for key in keys)]
     if keys or mismatches.shapes:
         lines.append(
-            "Build the model like the file (arch, attention, patch_size, window_size, ...), or set head='drop' to leave "
-            'out a head that is not needed'
+            'Build the model like the file (arch, attention, patch_size, window_size, ...), or leave out its head by '
+            "head='drop'"
         )
     return '\n'.join(lines)
 
