@@ -21,6 +21,7 @@ COMMANDS = (
     'convert',
     'complexity',
     'benchmark',
+    'benchmark-data',
 )
 
 vidtx = Group(
