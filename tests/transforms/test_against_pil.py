@@ -8,12 +8,22 @@ from vidtx_mm.transforms import RandAugment
 from vidtx_mm.transforms.image_ops import IMGAUG, INCREASING, PIXELWISE
 from vidtx_mm.transforms.rand_augment import POLICIES, Policy
 
-FRAMES = {
+ARRAYS = {
     'noise': np.random.default_rng(0).integers(0, 256, (3, 60, 83, 3), dtype=np.uint8),
     'dark': np.random.default_rng(1).integers(20, 90, (3, 61, 42, 3), dtype=np.uint8),
     'flat': np.full((2, 40, 40, 3), (7, 200, 128), dtype=np.uint8),
     'blocks': np.random.default_rng(2).integers(0, 256, (2, 8, 10, 3), dtype=np.uint8).repeat(8, 1).repeat(8, 2),
 }
+
+
+class Frames(dict):
+    """Copies, since operations write into their clip."""
+
+    def __getitem__(self, kind):
+        return super().__getitem__(kind).copy()
+
+
+FRAMES = Frames(ARRAYS)
 ENHANCE = {
     'color': ImageEnhance.Color,
     'contrast': ImageEnhance.Contrast,
@@ -115,10 +125,11 @@ def test_nearest_geometry_takes_the_same_pixels(name):
 def test_fixed_points_stay(ops):
     """The center of a rotation, and every pixel that a translation by whole pixels takes along."""
     frames = FRAMES['noise'][:, :59]
-    turned = ops['rotate'][0](frames, 25.0)
+    apply = {name: lambda x, op=ops[name][0]: op(frames.copy(), x) for name in ('rotate', *MATRICES)}
+    turned = apply['rotate'](25.0)
     np.testing.assert_array_equal(turned[:, 29, 41], frames[:, 29, 41])
-    np.testing.assert_array_equal(ops['translate_x'][0](frames, 7 / 83)[:, :, :-7], frames[:, :, 7:])
-    np.testing.assert_array_equal(ops['translate_y'][0](frames, -7 / 59)[:, 7:], frames[:, :-7])
+    np.testing.assert_array_equal(apply['translate_x'](7 / 83)[:, :, :-7], frames[:, :, 7:])
+    np.testing.assert_array_equal(apply['translate_y'](-7 / 59)[:, 7:], frames[:, :-7])
 
 
 @pytest.mark.parametrize('policy', ['increasing', 'pixelwise'])

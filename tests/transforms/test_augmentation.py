@@ -217,7 +217,7 @@ def test_enhancement_of_factor_one_changes_nothing(name, ops):
 
 def test_rotation_by_a_quarter_turn():
     square = frames()[:, :, :32]
-    assert (INCREASING['rotate'][0](square, 90.0) == np.rot90(square, axes=(1, 2))).all()
+    assert (INCREASING['rotate'][0](square.copy(), 90.0) == np.rot90(square, axes=(1, 2))).all()
 
 
 @pytest.mark.parametrize(('name', 'axis'), [('shear_x', 1), ('shear_y', 2)])
@@ -233,7 +233,7 @@ def test_shear_moves_rows_by_their_number(name, axis):
 
 def test_contrast_uses_the_mean_of_each_frame():
     x = frames()
-    got = INCREASING['contrast'][0](x, 0.5)
+    got = INCREASING['contrast'][0](x.copy(), 0.5)
     mean = (luma(x)).mean((1, 2, 3), keepdims=True)
     assert np.abs(got - blend(np.floor(mean + 0.5), x, 0.5)).max() <= 1
 
@@ -247,7 +247,7 @@ def test_vivit_contrast_blends_with_white():
 def test_statistics_of_each_frame_or_of_the_clip(name):
     dark, light = np.random.randint(10, 60, (64, 64, 3)), np.random.randint(150, 240, (64, 64, 3))
     x = np.stack([dark, light]).astype(np.uint8)
-    each, whole = INCREASING[name][0](x, None), PIXELWISE[name][0](x, None)
+    each, whole = INCREASING[name][0](x.copy(), None), PIXELWISE[name][0](x.copy(), None)
     assert each[0].max() > 240 and each[1].min() < 15, 'each frame fills the range'
     assert whole[0].max() < 140 and whole[1].min() > 110, 'the clip fills the range, its frames keep their order'
     assert whole[0].min() < 15 and whole[1].max() > 240

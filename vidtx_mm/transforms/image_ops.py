@@ -1,7 +1,7 @@
 """The operations of RandAugment on clips (T, H, W, 3) of uint8, and their arguments.
 
 An argument is a function of the share of the full strength: level 7 of 10 is 0.7. Operations are ``Pointwise``, by
-lookup tables, or plain functions of clip and argument.
+lookup tables, or functions of clip and argument. They may write into the clip: new memory costs more than most of them.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from . import lookup, warp
-from .lookup import Pointwise, blend, look_up
+from .lookup import Pointwise, look_up
 
 ClipOp = Callable[[np.ndarray, Any], np.ndarray]
 Argument = Callable[[float], Any]
@@ -22,40 +22,64 @@ _BLUR = np.pad(np.zeros((3, 3)), 1, constant_values=1 / 16)
 _SMOOTH = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]]) / 13
 
 
-def _luma(frame: np.ndarray) -> np.ndarray:
-    """Convert a frame (H, W, 3) to gray (H, W) of float32 with the integers of PIL's mode 'L'."""
-    return np.floor(cv2.transform(frame.astype(np.float32), _LUMA))
+def _blend(base: np.ndarray, image: np.ndarray, factor: float, out: np.ndarray) -> None:
+    """Write base + factor * (image - base) to a frame of uint8, in float32 as PIL's ``Image.blend``; changes image."""
+    image -= base
+    image *= np.float32(factor)
+    image += base
+    np.clip(image, 0, 255, out=image)
+    np.copyto(out, image, casting='unsafe')
+
+
+def _luma(image: np.ndarray) -> np.ndarray:
+    """Convert an image (H, W, 3) of float32 to gray (H, W) with the integers of PIL's mode 'L'."""
+    gray = cv2.transform(image, _LUMA)
+    return np.floor(gray, out=gray)
 
 
 def color(clip: np.ndarray, factor: float) -> np.ndarray:
-    return np.stack([blend(cv2.cvtColor(_luma(frame), cv2.COLOR_GRAY2RGB), frame, factor) for frame in clip])
+    image, gray = np.empty((2, *clip.shape[1:]), np.float32)
+    for frame in clip:
+        np.copyto(image, frame)
+        cv2.cvtColor(_luma(image), cv2.COLOR_GRAY2RGB, dst=gray)
+        _blend(gray, image, factor, out=frame)
+    return clip
 
 
 def contrast(clip: np.ndarray, factor: float) -> np.ndarray:
     """Blend each frame with its mean gray value."""
-    means = [int(_luma(frame).mean(dtype=float) + 0.5) for frame in clip]
-    return look_up(clip, np.array([[blend(mean, lookup.VALUES, factor)] for mean in means]))
+    means = [int(_luma(frame.astype(np.float32)).mean(dtype=float) + 0.5) for frame in clip]
+    return look_up(clip, np.array([lookup.blend(mean, factor) for mean in means]))
 
 
 def _convolve(frame: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """Filter a frame as PIL does: halves are rounded up, and the border stays as it is."""
     edge = len(kernel) // 2
-    out = frame.copy()
-    inner = (slice(edge, -edge), slice(edge, -edge))
-    out[inner] = cv2.filter2D(frame, -1, kernel, delta=0.001)[inner]
+    out = cv2.filter2D(frame, -1, kernel, delta=0.001)
+    for border in np.s_[:edge, :], np.s_[-edge:, :], np.s_[:, :edge], np.s_[:, -edge:]:
+        out[border] = frame[border]
     return out
 
 
 def blur(clip: np.ndarray, _: None) -> np.ndarray:
-    return np.stack([_convolve(frame, _BLUR) for frame in clip])
+    for frame in clip:
+        frame[:] = _convolve(frame, _BLUR)
+    return clip
 
 
 def smooth(clip: np.ndarray, _: None) -> np.ndarray:
-    return np.stack([_convolve(frame, _SMOOTH) for frame in clip])
+    for frame in clip:
+        frame[:] = _convolve(frame, _SMOOTH)
+    return clip
 
 
 def sharpness(clip: np.ndarray, factor: float) -> np.ndarray:
-    return np.stack([blend(_convolve(frame, _SMOOTH), frame, factor) for frame in clip])
+    image, smoothed = np.empty((2, *clip.shape[1:]), np.float32)
+    for frame in clip:
+        np.copyto(image, frame)
+        np.copyto(smoothed, _convolve(frame, _SMOOTH))
+        _blend(smoothed, image, factor, out=frame)
+    return clip
 
 
 def sharpness_of_column(clip: np.ndarray, factor: float) -> np.ndarray:

@@ -21,16 +21,15 @@ def histograms(clip: np.ndarray) -> np.ndarray:
 
 
 def look_up(clip: np.ndarray, tables: np.ndarray) -> np.ndarray:
-    """Apply tables (N, C, 256) to a clip (T, H, W, 3)."""
-    if tables.shape[:2] == (1, 1):
-        return cv2.LUT(clip.reshape(len(clip), -1), tables[0, 0]).reshape(clip.shape)
-    out = np.empty_like(clip)
-    for frame, table, result in zip(clip, np.broadcast_to(tables, (len(clip), *tables.shape[1:])), out, strict=True):
+    """Apply tables (N, C, 256) to a clip (T, H, W, 3) in place, and return it."""
+    clip = np.ascontiguousarray(clip)
+    for frame, table in zip(clip, np.broadcast_to(tables, (len(clip), *tables.shape[1:])), strict=True):
         if len(table) == 1:
-            cv2.LUT(frame.reshape(len(frame), -1), table[0], dst=result.reshape(len(frame), -1))
+            flat = frame.reshape(len(frame), -1)
+            cv2.LUT(flat, np.ascontiguousarray(table[0]), dst=flat)
         else:
-            cv2.LUT(frame, np.ascontiguousarray(table.T)[None], dst=result)
-    return out
+            cv2.LUT(frame, np.ascontiguousarray(table.T)[None], dst=frame)
+    return clip
 
 
 @dataclass(frozen=True)
@@ -74,16 +73,13 @@ def _count_after(counts: np.ndarray, tables: np.ndarray) -> np.ndarray:
 
 
 def _to_bytes(table: np.ndarray) -> np.ndarray:
-    """Cut to integers and clip, as PIL does."""
+    """Clip and cut to integers, as PIL does."""
     return np.clip(table, 0, 255).astype(np.uint8)
 
 
-def blend(base: np.ndarray | float, image: np.ndarray, factor: float) -> np.ndarray:
-    """Return base + factor * (image - base) in uint8, computed in float32 as PIL's ``Image.blend``."""
-    out = np.subtract(image, base, dtype=np.float32)
-    out *= np.float32(factor)
-    out += base
-    return _to_bytes(out)
+def blend(base: float, factor: float) -> np.ndarray:
+    """Return the table of base + factor * (value - base), in float32 as PIL's ``Image.blend``."""
+    return _to_bytes((VALUES.astype(np.float32) - base) * np.float32(factor) + base)[None]
 
 
 def auto_contrast(counts: np.ndarray, _: None) -> np.ndarray:
@@ -118,7 +114,7 @@ def solarize_add(value: int) -> np.ndarray:
 
 
 def brightness(factor: float) -> np.ndarray:
-    return blend(0, VALUES, factor)[None, None]
+    return blend(0, factor)[None]
 
 
 def contrast_to_white(factor: float) -> np.ndarray:
@@ -127,4 +123,4 @@ def contrast_to_white(factor: float) -> np.ndarray:
     It divides the sum of the histogram, that is the number of pixels, by 256 and takes this as the mean gray value
     (``official/legacy/image_classification/augment.py::contrast``).
     """
-    return blend(255, VALUES, factor)[None, None]
+    return blend(255, factor)[None]

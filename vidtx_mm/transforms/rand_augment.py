@@ -1,7 +1,9 @@
 """RandAugment with one draw for all frames of a clip."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
@@ -83,8 +85,7 @@ class RandAugment(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         policy = POLICIES[self.policy]
-        step = -1 if self.channel_order == 'bgr' else 1
-        clip = np.stack([img[..., ::step] for img in results['imgs']])
+        clip = self._in_order(results['imgs'])
         tables = None  # of pointwise operations in a row, applied at once
         for name in np.random.choice(list(policy.operations), self.num_ops, replace=policy.repeat):
             if np.random.rand() >= policy.prob:
@@ -97,8 +98,14 @@ class RandAugment(BaseTransform):
                 clip = operation(clip if tables is None else look_up(clip, tables), argument(level / policy.full))
                 tables = None
         clip = clip if tables is None else look_up(clip, tables)
-        results['imgs'] = [np.ascontiguousarray(img[..., ::step]) for img in clip]
+        results['imgs'] = list(self._in_order(clip) if self.channel_order == 'bgr' else clip)
         return results
+
+    def _in_order(self, frames: Iterable[np.ndarray]) -> np.ndarray:
+        """Stack frames and swap red and blue if need be."""
+        if self.channel_order == 'bgr':
+            frames = [cv2.cvtColor(frame, cv2.COLOR_RGB2BGR) for frame in frames]
+        return np.stack(list(frames))
 
     def __repr__(self) -> str:
         return (

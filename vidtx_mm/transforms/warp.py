@@ -45,7 +45,9 @@ def nearest(clip: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """Take the nearest pixel."""
     matrix, size = _between_pixels(matrix), clip.shape[2:0:-1]
     flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
-    return np.stack([cv2.warpAffine(frame, matrix, size, flags=flags, borderValue=(GRAY,) * 3) for frame in clip])
+    for frame in clip:
+        frame[:] = cv2.warpAffine(frame, matrix, size, flags=flags, borderValue=(GRAY,) * 3)
+    return clip
 
 
 def bicubic(clip: np.ndarray, matrix: np.ndarray) -> np.ndarray:
@@ -76,8 +78,8 @@ def _filter(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     return cv2.filter2D(image, -1, kernel, anchor=anchor, delta=-0.499)
 
 
-def _pad(clip: np.ndarray, top: int, bottom: int, left: int, right: int) -> np.ndarray:
-    return np.stack([cv2.copyMakeBorder(img, top, bottom, left, right, cv2.BORDER_REPLICATE) for img in clip])
+def _pad(image: np.ndarray, top: int, bottom: int, left: int, right: int) -> np.ndarray:
+    return cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_REPLICATE)
 
 
 def _translate(clip: np.ndarray, right: float, down: float) -> np.ndarray:
@@ -85,23 +87,23 @@ def _translate(clip: np.ndarray, right: float, down: float) -> np.ndarray:
     x, y = floor(right), floor(down)
     kernel = np.outer(_weights(down - y), _weights(right - x))
     left, top = max(1 - x, 0), max(1 - y, 0)
-    padded = _pad(clip, top, max(y + 2, 0), left, max(x + 2, 0))
-    y, x = y + top, x + left
-    window = padded[:, y - 1 : y + height + 2, x - 1 : x + width + 2]
-    return np.stack([_filter(img, kernel)[1:-2, 1:-2] for img in window])
+    window = np.s_[y + top - 1 : y + top + height + 2, x + left - 1 : x + left + width + 2]
+    for frame in clip:
+        padded = _pad(frame, top, max(y + 2, 0), left, max(x + 2, 0))
+        frame[:] = _filter(padded[window], kernel)[1:-2, 1:-2]
+    return clip
 
 
 def _shift_rows(clip: np.ndarray, shifts: np.ndarray) -> np.ndarray:
     """Take pixel x of row y from x + shifts[y]: one filter for a row in all frames."""
     width = clip.shape[2]
-    steps = np.floor(shifts).astype(int)
-    left = max(1 - steps.min(), 0)
-    padded = _pad(clip, 0, 0, left, max(steps.max() + 2, 0))
-    out = np.empty_like(clip)
-    for y, start in enumerate(left + steps):
-        window = padded[:, y, start - 1 : start + width + 2]
-        out[:, y] = _filter(window, _weights(shifts[y] - steps[y])[None])[:, 1:-2]
-    return out
+    for y, shift in enumerate(shifts):
+        step = floor(shift)
+        left = max(1 - step, 0)
+        padded = _pad(clip[:, y], 0, 0, left, max(step + 2, 0))
+        window = padded[:, step + left - 1 : step + left + width + 2]
+        clip[:, y] = _filter(window, _weights(shift - step)[None])[:, 1:-2]
+    return clip
 
 
 def _transpose(clip: np.ndarray) -> np.ndarray:
@@ -117,7 +119,7 @@ def _interpolate(clip: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """
     (height, width), border, step = clip.shape[1:3], 2, 16
     stride = width + 2 * border
-    pixels = torch.from_numpy(_pixels_by_frames(_pad(clip, *[border] * 4))).float()
+    pixels = torch.from_numpy(_pixels_by_frames([_pad(frame, *[border] * 4) for frame in clip])).float()
     offsets = (stride * np.arange(4, dtype=np.int32)[:, None] + np.arange(4, dtype=np.int32)).reshape(1, 16)
     out = torch.empty(height * width, pixels.shape[1], dtype=torch.uint8)
     for start in range(0, height, step):
@@ -133,9 +135,11 @@ def _interpolate(clip: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return _frames_by_pixels(out.numpy(), height, width)
 
 
-def _pixels_by_frames(clip: np.ndarray) -> np.ndarray:
-    """Reshape a clip (T, H, W, 3) to (H * W, 3 * T)."""
-    return cv2.transpose(np.stack([plane for frame in clip for plane in cv2.split(frame)]).reshape(3 * len(clip), -1))
+def _pixels_by_frames(frames: list[np.ndarray]) -> np.ndarray:
+    """Turn T frames (H, W, 3) into (H * W, 3 * T)."""
+    return cv2.transpose(
+        np.stack([plane for frame in frames for plane in cv2.split(frame)]).reshape(3 * len(frames), -1)
+    )
 
 
 def _frames_by_pixels(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -147,8 +151,8 @@ def _gray_outside(clip: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     height, width = clip.shape[1:3]
     columns, rows = np.arange(width) + 0.5, np.arange(height)[:, None] + 0.5
     x, y = (a * columns + b * rows + c for a, b, c in matrix)
-    inside = ((x >= 0) & (x < width) & (y >= 0) & (y < height)).astype(np.uint8)
-    out = np.full_like(clip, GRAY)
-    for frame, result in zip(clip, out, strict=True):
-        cv2.copyTo(frame, inside, result)
-    return out
+    outside = ((x < 0) | (x >= width) | (y < 0) | (y >= height)).astype(np.uint8)
+    gray = np.full_like(clip[0], GRAY)
+    for frame in clip:
+        cv2.copyTo(gray, outside, frame)
+    return clip
