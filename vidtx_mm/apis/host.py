@@ -91,7 +91,7 @@ def run_logged(command: Sequence[str], log: Path, say: Callable[[str], None]) ->
         env={**environ, 'PYTHONUNBUFFERED': '1'},
     )
     assert process.stdout is not None
-    with log.open('w') as kept:
+    with log.open('w', buffering=1) as kept:
         try:
             for line in process.stdout:
                 kept.write(line)

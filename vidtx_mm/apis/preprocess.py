@@ -19,6 +19,7 @@ class Preprocess:
         clip_len: frames of a clip.
         frame_interval: frames of the video from one frame of the clip to the next; None where frames are spread over
             the whole video.
+        target_fps: the frame rate that ``frame_interval`` counts in; None for the rate of the video.
         size: (height, width) of a crop, None where frames are taken whole.
         protocol: the published rule of sampling, None for the host's.
         views: clips and crops that a test averages.
@@ -29,6 +30,7 @@ class Preprocess:
     channel_order: str
     clip_len: int
     frame_interval: int | None
+    target_fps: float | None
     size: tuple[int, int] | None
     protocol: str | None
     views: tuple[int, int]
@@ -56,6 +58,7 @@ class Preprocess:
             channel_order='bgr' if pixels.get('to_rgb') else 'rgb',  # decoders give RGB, so that a swap makes BGR
             clip_len=found('clip_len'),
             frame_interval=found('frame_interval'),
+            target_fps=found('target_fps'),
             size=None if side is None else (side, side) if isinstance(side, int) else tuple(side),
             protocol=found('protocol'),
             views=(found('num_clips', 1), crops),

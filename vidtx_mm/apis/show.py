@@ -8,15 +8,7 @@ import numpy as np
 
 from vidtx_mm.video import VideoReader
 
-CHUNK = 32  # frames in memory at a time
 MIN_SIDE = 240  # smaller frames are enlarged, so that letters can be read
-
-
-def frames_of(video: str | Path, step: int = 1) -> Iterator[np.ndarray]:
-    """Yield every ``step``-th frame of a video, (H, W, 3) uint8 RGB, in memory that does not grow with its length."""
-    with VideoReader(video) as reader:
-        for start in range(0, len(reader), CHUNK * step):
-            yield from reader.get_frames(range(start, min(start + CHUNK * step, len(reader)), step))
 
 
 def write_video(frames: Iterable[np.ndarray], file: Path, fps: float) -> None:
@@ -68,5 +60,4 @@ def show(video: str | Path, lines: Sequence[str], file: Path) -> None:
         VideoError: if the video cannot be read.
     """
     with VideoReader(video) as reader:
-        fps = reader.fps
-    write_video(label_frames(frames_of(video), lines), file, fps)
+        write_video(label_frames(reader.iter_frames(range(len(reader))), lines), file, reader.fps)

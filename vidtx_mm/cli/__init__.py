@@ -12,6 +12,7 @@ from .frame import Group, run
 
 COMMANDS = (
     'predict',
+    'timeline',
     'finetune',
     'features',
     'models',

@@ -203,3 +203,13 @@ def make_shapes(root: Path, spec: ShapesSpec, report: Callable[[str], None] = la
     (root / 'classes.txt').write_text('\n'.join(CLASSES) + '\n')
     (root / 'shapes.json').write_text(manifest(spec))
     return True
+
+
+def make_class_folders(root: Path, spec: ShapesSpec) -> None:
+    """Write the training clips into a folder for each class, as ``vidtx finetune`` takes them: <root>/<class>/*.mp4."""
+    for index in range(spec.train):
+        label = index % len(CLASSES)
+        folder = root / CLASSES[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        rng = np.random.default_rng([spec.seed, SPLITS.index('train'), index])
+        write_mp4(make_clip(label, spec, rng), folder / f'{index:05d}.mp4', spec.fps)

@@ -111,6 +111,22 @@ class VideoReader:
             raise ValueError(f'{self.name}: frame indices must be a list of whole numbers from 0 on, got {indices}')
         return self._guarded(lambda: self._frames(indices))
 
+    def iter_frames(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
+        """Yield the frames of ascending indices one by one, in memory that does not grow with their number.
+
+        A frame that cannot be decoded in its place is left out.
+        """
+        last = -1
+        try:
+            for index, frame, _ in self._opened.frames(list(indices), self._size):
+                if index > last:
+                    last = index
+                    yield frame
+        except GeneratorExit:
+            raise
+        except Exception as error:
+            raise error if isinstance(error, VideoError) else VideoError(str(error), self.name) from error
+
     def close(self) -> None:
         """Close the file; a reader whose call was abandoned leaves that to the call."""
         if self._backend is not None:
