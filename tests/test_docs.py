@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,3 +45,14 @@ def test_commands_exist(page: Path) -> None:
     text = page.read_text(encoding='utf-8')
     names = re.findall(r'(?:^|`|\$ )(?:vidtx|python -m vidtx_mm|mim run vidtx_mm) ([a-z]\w+)', text, re.MULTILINE)
     assert set(names) <= set(COMMANDS)
+
+
+def test_python_of_the_front_page() -> None:
+    """The shapes in its comments are those of the values."""
+    text = (ROOT / 'README.md').read_text(encoding='utf-8')
+    (code,) = re.findall(r'^```python\n(import torch\n.*?)^```', text, re.MULTILINE | re.DOTALL)
+    values: dict[str, Any] = {}
+    exec(code, values)
+    assert tuple(values['scores'].shape) == (1, 400)
+    assert '# (1, 400)' in code
+    assert f'# {", ".join(str(tuple(feature.shape)) for feature in values["maps"])}' in code
