@@ -16,6 +16,8 @@ COMMANDS = (
     'finetune',
     'features',
     'models',
+    'check-videos',
+    'make-lists',
     'train',
     'test',
     'doctor',
