@@ -322,7 +322,7 @@ def test_multiply_adds(kwargs, frames, size, gmacs):
 
 
 @pytest.mark.parametrize('attention', ['divided', 'local_global', 'axial'])
-def test_inference_joins_the_last_two_layers_of_added_attention(attention):
+def test_inference_equals_the_pass_with_gradients(attention):
     model = build(attention=attention).double()
     clips = torch.randn(1, 3, 4, 16, 16, dtype=torch.float64)
     expected = model(clips).detach()

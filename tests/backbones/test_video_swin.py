@@ -8,7 +8,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from vidtx_mm.backbones import VideoSwin
 from vidtx_mm.backbones.video_swin import WindowAttention
-from vidtx_mm.layers import Window
 
 K400_HEAD = 400
 
@@ -54,7 +53,7 @@ def pair_bias(table: torch.Tensor, window: tuple[int, int, int], size: tuple[int
 @pytest.mark.parametrize('size', [(2, 3, 3), (1, 3, 3), (2, 2, 3), (2, 3, 1), (1, 1, 1)])
 def test_relative_bias(size):
     window = (2, 3, 3)
-    attention = WindowAttention(4, 2, Window(window))
+    attention = WindowAttention(4, 2, window)
     table = attention.relative_position_bias_table.detach()
     assert torch.equal(attention.bias(size), pair_bias(table, window, size))
     attention.relative_index = 'upstream'

@@ -12,8 +12,7 @@ from vidtx_mm.backbones import ViViT
 from vidtx_mm.backbones.vivit_blocks import DotProductBlock, EncoderBlock, SelfAttentionBlock
 from vidtx_mm.backbones.vivit_input import uniform_frames
 from vidtx_mm.benchmark.complexity import count
-from vidtx_mm.layers import Attention, DropPath
-from vidtx_mm.layers.attention import LONG
+from vidtx_mm.layers import DropPath
 
 SMALL = dict(
     arch=dict(embed_dims=16, depth=2, num_heads=4),
@@ -317,16 +316,6 @@ def test_no_matrix_of_tokens_by_tokens(kwargs):
     with Largest() as record:
         model(torch.randn(1, 3, 32, 224, 224)).sum().backward()
     assert 3 * 32 * 224 * 224 <= record.numel < 3136**2 / 2
-
-
-def test_long_sequences():
-    """From some number of tokens on, keys and values are gathered first, which changes nothing."""
-    attention = randomized(Attention(8, 2)).double()
-    x = torch.randn(2, LONG, 8, dtype=torch.float64)
-    with torch.no_grad():
-        q, k, v = (part.unflatten(-1, (2, 4)).transpose(1, 2) for part in attention.qkv(x).chunk(3, -1))
-        expected = ((q @ k.mT / 2).softmax(-1) @ v).transpose(1, 2).flatten(2)
-        torch.testing.assert_close(attention(x), attention.proj(expected))
 
 
 def test_the_input_range_is_checked_once():

@@ -64,7 +64,7 @@ def test_depthwise_rejects_even_kernels():
 @pytest.mark.parametrize('ndim', [2, 3])
 @pytest.mark.parametrize('training', [True, False])
 def test_pointwise_after_norm(ndim, training):
-    """In both modes the result is the convolution of the norm's output, and every gradient agrees."""
+    """The result is the convolution of the norm's output, and every gradient agrees."""
     torch.manual_seed(0)
     conv = PointwiseConv(3, 5, ndim).double()
     reference = CONVS[ndim](3, 5, 1).double()
@@ -75,7 +75,7 @@ def test_pointwise_after_norm(ndim, training):
             tensor.data.copy_(value * torch.arange(1, 4))
         norm.train(training)
     x = filled(2, *[4] * ndim, 3)
-    ours = conv(x, norms[0])
+    ours = conv(batch_norm(norms[0], x))
     theirs = reference(norms[1](x.movedim(-1, 1))).movedim(1, -1)
     torch.testing.assert_close(ours, theirs)
     for out in (ours, theirs):
@@ -86,7 +86,7 @@ def test_pointwise_after_norm(ndim, training):
     torch.testing.assert_close(dict(norms[0].named_buffers()), dict(norms[1].named_buffers()))
 
 
-def test_batch_norm_can_be_synchronised():
+def test_batch_norm_can_be_synchronized():
     """The norm stays a plain module, which mmengine's sync_bn may replace."""
     norm, x = nn.BatchNorm3d(3).eval(), torch.randn(2, 2, 4, 4, 3)
     torch.testing.assert_close(batch_norm(norm, x), batch_norm(nn.SyncBatchNorm.convert_sync_batchnorm(norm), x))

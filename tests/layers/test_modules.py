@@ -15,6 +15,7 @@ from vidtx_mm.layers import (
     resize_space_table,
     resize_time_table,
 )
+from vidtx_mm.layers.kernels.chunks import CHUNK_VALUES
 
 
 def test_attention_is_softmax_attention():
@@ -26,7 +27,9 @@ def test_attention_is_softmax_attention():
     for head in range(3):
         q, k, v = (rows[..., 12 * part + 4 * head : 12 * part + 4 * head + 4] for part in range(3))
         outputs.append((q @ k.transpose(1, 2) / 4**0.5).softmax(-1) @ v)
-    torch.testing.assert_close(attention(x), attention.proj(torch.cat(outputs, -1)))
+    expected = attention.proj(torch.cat(outputs, -1))
+    torch.testing.assert_close(attention(x), expected)
+    torch.testing.assert_close(attention(x[None]), expected[None])  # more leading axes
 
 
 def test_attention_checks_heads():
@@ -112,13 +115,18 @@ def test_table_errors():
         resize_time_table(torch.zeros(1, 6, 1), 3, 'area')
 
 
-def test_mlp_computes_in_parts_without_gradients():
-    """Inference on a CPU takes tokens piece by piece: the same result, and no hidden layer of the whole."""
+def test_mlp_inference_keeps_no_hidden_layer_of_all_tokens():
+    """Inference on a CPU computes the hidden layer in chunks of at most ``CHUNK_VALUES``, with the same result."""
     torch.manual_seed(0)
     layer, x = Mlp(8, 2**18), torch.randn(2, 9, 8)
+    hidden: list[int] = []
+    layer.act.register_forward_hook(lambda module, args, out: hidden.append(out.numel()))
     expected = layer(x)
+    assert hidden == [18 * 2**18]
+    hidden.clear()
     with torch.no_grad():
         torch.testing.assert_close(layer(x), expected)
+    assert len(hidden) > 1 and sum(hidden) == 18 * 2**18 and max(hidden) <= CHUNK_VALUES
 
 
 def test_first_token_of_attention():

@@ -46,8 +46,8 @@ def test_window_round_trip(size, shift, grid):
     window = Window(size, shift)
     tokens, layout = window.split(x)
     torch.testing.assert_close(window.merge(tokens, layout), x, rtol=0, atol=0)
-    assert sum(windows for windows, _ in layout.slabs()) == len(tokens)
-    assert len(layout.slabs()) <= 8 and layout.slabs()[0][1] == (False, False, False)
+    assert sum(group.windows for group in layout.groups) == len(tokens)
+    assert len(layout.groups) <= 8 and layout.groups[0].mask is None
 
 
 @pytest.mark.parametrize('size, shift, grid', WINDOWS)
@@ -66,11 +66,10 @@ def test_window_neighbors(size, shift, grid):
     tokens, layout = window.split(coordinates(grid))
     seen = set()
     start = 0
-    for windows, last in layout.slabs():
-        crossing = window.mask(layout.size, last)
+    for windows, mask in layout.groups:
         for group in tokens[start : start + windows].tolist():
             for (i, a), (j, b) in product(enumerate(group), repeat=2):
-                if 0 not in (*a, *b) and (crossing is None or not crossing[i, j]):
+                if 0 not in (*a, *b) and (mask is None or not mask[i, j]):
                     seen.add((tuple(a), tuple(b)))
         start += windows
     everything = [tuple(c) for c in coordinates(grid).flatten(0, 3).tolist()]

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ..layers import (
     HEIGHT,
@@ -19,6 +18,7 @@ from ..layers import (
     DropPath,
     Mlp,
     NeighborhoodAttention,
+    QkvProjection,
     merge_lattices,
     split_lattices,
 )
@@ -37,7 +37,7 @@ class Scheme:
     """
 
     partition: Axes
-    added: Mapping[str, tuple[Axes, type[Attention]]] = field(default_factory=dict)
+    added: Mapping[str, tuple[Axes, type[QkvProjection]]] = field(default_factory=dict)
     stride: int = 1
 
 
@@ -92,12 +92,7 @@ class TimeSformerBlock(nn.Module):
         partition, _ = self.scheme.added[name]
         norm, attention, fc = (getattr(self, f'{name}_{part}') for part in ('norm1', 'attn', 'fc'))
         tokens, layout = partition.split(norm(patches))
-        if self.training or torch.is_grad_enabled():
-            residual = fc(self.drop_path(attention(tokens)))
-        else:  # proj and fc are linear: one product of the size of a weight spares one of the size of the clip
-            weight, bias = fc.weight @ attention.proj.weight, fc(attention.proj.bias)
-            residual = F.linear(attention.attend(tokens), weight, bias)
-        return partition.merge(residual, layout)
+        return partition.merge(fc(self.drop_path(attention(tokens))), layout)
 
     def groups(self, cls: Tensor, patches: Tensor) -> list[tuple[Tensor, Any]]:
         """The normed (G, 1 + N, C) groups that hold the class token (B, 1, C) each, and their layouts."""

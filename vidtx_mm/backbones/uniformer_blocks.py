@@ -21,6 +21,7 @@ from ..layers import (
     PointwiseConv,
     Tokenizer,
     Window,
+    batch_norm,
     pad_to_multiple,
 )
 
@@ -84,8 +85,8 @@ class ConvMlp(nn.Module):
         self.act = nn.GELU()
         self.fc2 = PointwiseConv(hidden_dim, dim, ndim)
 
-    def forward(self, x: Tensor, norm: nn.Module) -> Tensor:
-        return self.fc2(self.act(self.fc1(x, norm)))
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(self.act(self.fc1(x)))
 
 
 class LocalBlock(nn.Module):
@@ -112,8 +113,8 @@ class LocalBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.pos_embed(x)
-        x = x + self.drop_path(scaled(self.conv2(self.attn(self.conv1(x, self.norm1))), self.gamma_1))
-        return x + self.drop_path(scaled(self.mlp(x, self.norm2), self.gamma_2))
+        x = x + self.drop_path(scaled(self.conv2(self.attn(self.conv1(batch_norm(self.norm1, x)))), self.gamma_1))
+        return x + self.drop_path(scaled(self.mlp(batch_norm(self.norm2, x)), self.gamma_2))
 
 
 class GlobalBlock(nn.Module):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..layers import Attention, Tokenizer, check_input, pad_to_multiple
+from ..layers import QkvProjection, Tokenizer, check_input, pad_to_multiple
 from ..registry import MODELS
 from .uniformer_base import LOCAL_STAGES, STAGES, BuildBlock, UniFormer
 from .uniformer_blocks import GlobalBlock, conv_stem, patch_embeds, scaled
@@ -29,10 +29,10 @@ class State(NamedTuple):
     scores: Tensor | None = None
 
 
-class ScoredAttention(Attention):
+class ScoredAttention(QkvProjection):
     """Attention that also tells what the first token attends to, (G, N - 1), averaged over the heads."""
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         q, k, v = self.split_heads(x)
         # Products and sums, which autocast leaves in single precision: the scores decide the order of the tokens.
         first, keys = (y.float() if y.dtype in (torch.float16, torch.bfloat16) else y for y in (q[:, :, :1], k))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..checks import choose
-from ..layers import Attention, DropPath, Mlp, PatchMerging, Tokenizer, Window, WindowLayout, drop_path_rates
+from ..layers import DropPath, Mlp, PatchMerging, QkvProjection, Tokenizer, Window, WindowLayout, drop_path_rates
 from ..registry import MODELS
 from .base import Backbone, resolve_arch, triple
 
@@ -23,97 +23,102 @@ ARCHS: dict[str, dict[str, Any]] = {
 SHIFTS = {'space_time': (1, 1, 1), 'space': (0, 1, 1), 'none': (0, 0, 0)}
 ATTENTIONS = ('joint', 'split', 'factorized')
 RELATIVE_INDICES = ('exact', 'upstream')
-CROSSING_BIAS = -100.0  # added between tokens that meet in a window only through the cyclic shift
+MASKED = -100.0  # added to the scores of masked pairs, as published
 
 
-class WindowAttention(Attention):
-    """Attention in windows with a learned bias per relative offset (section 3.2)."""
-
-    def __init__(
-        self, dim: int, num_heads: int, window: Window, qkv_bias: bool = True, relative_index: str = 'exact'
-    ) -> None:
-        super().__init__(dim, num_heads, qkv_bias)
-        self.window = window
-        self.relative_index = relative_index
-        offsets = prod(2 * side - 1 for side in window.size)
-        self.relative_position_bias_table = nn.Parameter(torch.zeros(offsets, num_heads))
-        nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
-
-    def bias(self, size: tuple[int, int, int]) -> Tensor:
-        """(heads, N, N) bias for windows of ``size``, which may be clipped.
-
-        The rows of the table are offsets (t, h, w), query minus key, from -(window - 1) up. The official code looks up
-        a clipped window at the first N x N entries of the full window's index (Video-Swin-Transformer,
-        swin_transformer.py, WindowAttention3D.forward), which are other offsets when height or width is clipped;
-        'upstream' does so too.
-        """
-        if self.relative_index == 'upstream':
-            tokens = size[0] * size[1] * size[2]
-            return self._offsets_to_pairs(self.window.size)[:, :tokens, :tokens]
-        return self._offsets_to_pairs(size)
-
-    def _offsets_to_pairs(self, size: tuple[int, int, int]) -> Tensor:
-        offsets = self.relative_position_bias_table.t().unflatten(1, [2 * w - 1 for w in self.window.size])
-        for axis, (full, clipped) in enumerate(zip(self.window.size, size, strict=True), 1):
-            offsets = offsets.narrow(axis, full - clipped, 2 * clipped - 1).unfold(axis, clipped, 1)
-        # now (heads, query t, h, w, reversed key t, h, w)
-        return offsets.flip(4, 5, 6).reshape(self.num_heads, *[size[0] * size[1] * size[2]] * 2)
-
-    def forward(self, tokens: Tensor, layout: WindowLayout) -> Tensor:  # type: ignore[override]
-        slabs = layout.slabs()
-        counts = [windows for windows, _ in slabs]
-        bias = self.bias(layout.size)
-        outputs = []
-        for (_, last), *qkv in zip(slabs, *[x.split(counts) for x in self.split_heads(tokens)], strict=True):
-            crossing = self.window.mask(layout.size, last)
-            mask = bias if crossing is None else bias + CROSSING_BIAS * crossing
-            outputs.append(F.scaled_dot_product_attention(*qkv, attn_mask=mask[None]))
-        return self.join_heads(outputs[0] if len(outputs) == 1 else torch.cat(outputs))
-
-
-class SwinBlock(nn.Module):
-    """Window attention and MLP, each normed before and added to its input: (B, T, H, W, C) -> the same."""
+class WindowAttention(QkvProjection):
+    """Attention within windows with a learned bias per relative offset (section 3.2)."""
 
     def __init__(
         self,
         dim: int,
         num_heads: int,
-        window: Window,
-        mlp_ratio: float,
-        qkv_bias: bool,
-        drop_path: float,
-        relative_index: str,
+        window_size: tuple[int, int, int],
+        qkv_bias: bool = True,
+        relative_index: str = 'exact',
     ) -> None:
+        super().__init__(dim, num_heads, qkv_bias)
+        self.window_size = window_size
+        self.relative_index = relative_index
+        offsets = prod(2 * side - 1 for side in window_size)
+        self.relative_position_bias_table = nn.Parameter(torch.zeros(offsets, num_heads))
+        nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
+
+    def bias(self, size: tuple[int, int, int]) -> Tensor:
+        """Return the (heads, N, N) bias of windows of ``size``, which may be clipped.
+
+        The rows of the relative position bias table are offsets (t, h, w), query minus key, from -(window - 1) up. The
+        official code looks up a clipped window at the first N x N entries of the full window's index
+        (Video-Swin-Transformer, swin_transformer.py, WindowAttention3D.forward), which are other offsets when height or
+        width is clipped; 'upstream' does so too.
+        """
+        if self.relative_index == 'upstream':
+            tokens = size[0] * size[1] * size[2]
+            return self._offsets_to_pairs(self.window_size)[:, :tokens, :tokens]
+        return self._offsets_to_pairs(size)
+
+    def _offsets_to_pairs(self, size: tuple[int, int, int]) -> Tensor:
+        offsets = self.relative_position_bias_table.t().unflatten(1, [2 * side - 1 for side in self.window_size])
+        for axis, (full, clipped) in enumerate(zip(self.window_size, size, strict=True), 1):
+            offsets = offsets.narrow(axis, full - clipped, 2 * clipped - 1).unfold(axis, clipped, 1)
+        # offsets: (heads, query t, h, w, reversed key t, h, w)
+        return offsets.flip(4, 5, 6).reshape(self.num_heads, *[size[0] * size[1] * size[2]] * 2)
+
+    def forward(self, x: Tensor, layout: WindowLayout) -> Tensor:
+        counts = [group.windows for group in layout.groups]
+        bias = self.bias(layout.size)  # (heads, N, N)
+        outputs = []
+        for group, *qkv in zip(layout.groups, *[y.split(counts) for y in self.split_heads(x)], strict=True):
+            mask = bias if group.mask is None else bias + MASKED * group.mask
+            outputs.append(F.scaled_dot_product_attention(*qkv, attn_mask=mask[None]))  # (G, heads, N, D)
+        return self.join_heads(outputs[0] if len(outputs) == 1 else torch.cat(outputs))  # (G, N, C)
+
+
+class SwinBlock(nn.Module):
+    """Pre-norm block: window attention, then MLP, each with a residual; (B, T, H, W, C) -> the same."""
+
+    def __init__(self, dim: int, window: Window, attn: WindowAttention, mlp_ratio: float, drop_path: float) -> None:
         super().__init__()
+        self.window = window
         self.norm1 = nn.LayerNorm(dim)
-        self.attn = WindowAttention(dim, num_heads, window, qkv_bias, relative_index)
+        self.attn = attn
         self.drop_path = DropPath(drop_path)
         self.norm2 = nn.LayerNorm(dim)
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
 
     def attend(self, x: Tensor) -> Tensor:
-        tokens, layout = self.attn.window.split(self.norm1(x))
-        return x + self.drop_path(self.attn.window.merge(self.attn(tokens, layout), layout))
+        groups, layout = self.window.split(self.norm1(x))  # (G, N, C)
+        return x + self.drop_path(self.window.merge(self.attn(groups, layout), layout))
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.attend(x)
-        return x + self.drop_path(self.mlp(self.norm2(x)))
+        x = self.attend(x)  # (B, T, H, W, C)
+        return x + self.drop_path(self.mlp(self.norm2(x)))  # (B, T, H, W, C)
 
 
 class FactorizedSwinBlock(SwinBlock):
-    """A spatial block with a temporal attention after the spatial one, weighted by a learned scalar that starts at zero
+    """Spatial window attention, temporal window attention weighted by a learned scalar that starts at zero, then MLP
     (the paper's 'factorized' design, section 4.3)."""
 
-    def __init__(self, dim: int, num_heads: int, window: Window, temporal_window: Window, **kwargs: Any) -> None:
-        super().__init__(dim, num_heads, window, **kwargs)
+    def __init__(
+        self,
+        dim: int,
+        window: Window,
+        attn: WindowAttention,
+        temporal_window: Window,
+        temporal_attn: WindowAttention,
+        mlp_ratio: float,
+        drop_path: float,
+    ) -> None:
+        super().__init__(dim, window, attn, mlp_ratio, drop_path)
+        self.temporal_window = temporal_window
         self.temporal_norm = nn.LayerNorm(dim)
-        self.temporal_attn = WindowAttention(dim, num_heads, temporal_window, kwargs['qkv_bias'])
+        self.temporal_attn = temporal_attn
         self.temporal_scale = nn.Parameter(torch.zeros(1))
 
     def attend(self, x: Tensor) -> Tensor:
-        x = super().attend(x)
-        tokens, layout = self.temporal_attn.window.split(self.temporal_norm(x))
-        temporal = self.temporal_attn.window.merge(self.temporal_attn(tokens, layout), layout)
+        x = super().attend(x)  # (B, T, H, W, C)
+        groups, layout = self.temporal_window.split(self.temporal_norm(x))  # (G, N, C)
+        temporal = self.temporal_window.merge(self.temporal_attn(groups, layout), layout)
         return x + self.drop_path(self.temporal_scale * temporal)
 
 
@@ -189,31 +194,33 @@ class VideoSwin(Backbone):
         self.patch_embed = Tokenizer(
             in_channels, dims[0], self.patch_size, norm=nn.LayerNorm(dims[0]) if patch_norm else None
         )
-        joint = self.attention == 'joint'
         frames = self.window_size[0]
-        window = self.window_size if joint else (1, *self.window_size[1:])
-        shifts = [(0, 0, 0), tuple(size // 2 * on for size, on in zip(window, shifted_axes, strict=True))]
-        temporal_shifts = [(0, 0, 0), (frames // 2 * shifted_axes[0], 0, 0)]
-        rates = iter(drop_path_rates(drop_path_rate, sum(self.depths)))
-        common = dict(mlp_ratio=mlp_ratio, qkv_bias=qkv_bias, relative_index=relative_index)
+        size = self.window_size if attention == 'joint' else (1, *self.window_size[1:])
+        temporal_size = (frames, 1, 1)
+        shift_size = tuple(side // 2 * on for side, on in zip(size, shifted_axes, strict=True))
+        # Every second block shifts its windows.
+        windows = [Window(size), Window(size, shift_size)]
+        temporal_windows = [Window(temporal_size), Window(temporal_size, (frames // 2 * shifted_axes[0], 0, 0))]
 
+        def attn(stage: int, size: tuple[int, int, int], relative_index: str = relative_index) -> WindowAttention:
+            return WindowAttention(dims[stage], heads[stage], size, qkv_bias, relative_index)
+
+        def build_block(stage: int, index: int, rate: float) -> SwinBlock:
+            spatial = windows[index % 2], attn(stage, size)
+            if attention != 'factorized':
+                return SwinBlock(dims[stage], *spatial, mlp_ratio, rate)
+            temporal = temporal_windows[index % 2], attn(stage, temporal_size, 'exact')
+            return FactorizedSwinBlock(dims[stage], *spatial, *temporal, mlp_ratio, rate)
+
+        rates = iter(drop_path_rates(drop_path_rate, sum(self.depths)))
         self.layers = nn.ModuleList()
         for stage, (dim, depth) in enumerate(zip(dims, self.depths, strict=True)):
-            windows = [Window(window, s) for s in shifts]
-            temporal = [Window((frames, 1, 1), s) for s in temporal_shifts]
-            blocks: list[nn.Module] = []
-            for index in range(depth):
-                args: dict[str, Any] = dict(common, window=windows[index % 2], drop_path=next(rates))
-                if self.attention == 'factorized':
-                    args['temporal_window'] = temporal[index % 2]
-                block = FactorizedSwinBlock if self.attention == 'factorized' else SwinBlock
-                blocks.append(block(dim, heads[stage], **args))
-            last = stage == len(dims) - 1
-            self.layers.append(SwinStage(blocks, None if last else PatchMerging(dim)))
-        if self.attention == 'split':
+            blocks = [build_block(stage, index, next(rates)) for index in range(depth)]
+            self.layers.append(SwinStage(blocks, None if stage == len(dims) - 1 else PatchMerging(dim)))
+        if attention == 'split':
             self.temporal = nn.ModuleList(
-                SwinBlock(dims[-1], heads[-1], window=Window((frames, 1, 1), s), drop_path=drop_path_rate, **common)
-                for s in temporal_shifts
+                SwinBlock(dims[-1], window, attn(-1, temporal_size), mlp_ratio, drop_path_rate)
+                for window in temporal_windows
             )
         for stage in self.out_indices:
             self.add_module(self._norm_name(stage), nn.LayerNorm(dims[stage]))
@@ -224,18 +231,18 @@ class VideoSwin(Backbone):
         return 'norm' if stage == len(self.depths) - 1 else f'norm{stage}'
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
-        x = self.patch_embed(x)
+        x = self.patch_embed(x)  # (B, T, H, W, C)
         outputs = []
         for index, stage in enumerate(self.layers[: self.out_indices[-1] + 1]):
             for block_index, block in enumerate(stage.blocks):
-                x = self._run(block, x, index, block_index)
+                x = self._run(block, x, index, block_index)  # (B, T, H, W, C)
             if self.attention == 'split' and stage.downsample is None:
                 for block in self.temporal:
                     x = block(x)
             if index in self.out_indices:
-                outputs.append(getattr(self, self._norm_name(index))(x).movedim(-1, 1).contiguous())
+                outputs.append(getattr(self, self._norm_name(index))(x).movedim(-1, 1).contiguous())  # (B, C, T, H, W)
             if index < self.out_indices[-1]:
-                x = stage.downsample(x)
+                x = stage.downsample(x)  # (B, T, H / 2, W / 2, 2 * C)
         return self._pack(outputs)
 
     def stage_modules(self) -> list[list[nn.Module]]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..layers import Attention, DropPath, Mlp
+from ..layers import Attention, DropPath, Mlp, QkvProjection
 
 NORM_EPS = 1e-6
 ORDERS = {'space_first': ('space', 'time'), 'time_first': ('time', 'space')}
@@ -26,11 +26,11 @@ class EncoderBlock(nn.Module):
         self.mlp = Mlp(dim, int(dim * mlp_ratio), gelu='tanh')
 
     def attend(self, x: Tensor) -> Tensor:
-        return self.attn(self.norm1(x).flatten(0, 1)).view(x.shape)
+        return self.attn(self.norm1(x))
 
     def attend_class(self, x: Tensor) -> Tensor:
         """The (B, G, 1, C) that :meth:`attend` gives the first token of each group."""
-        return self.attn.first(self.norm1(x).flatten(0, 1)).unflatten(0, x.shape[:2])
+        return self.attn.first(self.norm1(x))
 
     def forward(self, x: Tensor, class_only: bool = False) -> Tensor:
         """With ``class_only``, return the first token of each group, and compute no more than it needs."""
@@ -62,8 +62,8 @@ class SelfAttentionBlock(EncoderBlock):
         nn.init.zeros_(self.temporal_attn.proj.bias)
 
     def attend_over_time(self, x: Tensor) -> Tensor:
-        places = self.temporal_norm1(x.transpose(1, 2))
-        return self.temporal_attn(places.flatten(0, 1)).view(places.shape).transpose(1, 2)
+        places = self.temporal_norm1(x.transpose(1, 2))  # (B, N, T, C)
+        return self.temporal_attn(places).transpose(1, 2)  # (B, T, N, C)
 
     def forward(self, x: Tensor, class_only: bool = False) -> Tensor:
         for axis in self.order:
@@ -71,7 +71,7 @@ class SelfAttentionBlock(EncoderBlock):
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
-class SplitAttention(Attention):
+class SplitAttention(QkvProjection):
     """Attention whose first half of the heads looks along time and the second within each frame: (B, T, N, C)."""
 
     def __init__(self, dim: int, num_heads: int, qkv_bias: bool = True) -> None:

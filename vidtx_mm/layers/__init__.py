@@ -1,6 +1,6 @@
-"""Plain modules that the families share."""
+"""Plain modules that the families share; ``kernels`` holds their device branches and hand-written gradients."""
 
-from .attention import Attention
+from .attention import Attention, QkvProjection
 from .conv import DepthwiseConv, PointwiseConv, batch_norm
 from .drop import DropPath, drop_path_rates
 from .merging import PatchMerging
@@ -26,6 +26,7 @@ __all__ = [
     'NeighborhoodAttention',
     'PatchMerging',
     'PointwiseConv',
+    'QkvProjection',
     'Tokenizer',
     'Window',
     'WindowLayout',

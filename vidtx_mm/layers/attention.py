@@ -3,17 +3,14 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .parts import in_parts
-
-# From this many tokens on, a CPU is faster with the keys and values of a head in one piece, which it reads many times.
-LONG = 1024
+from .kernels import chunked
 
 
-class Attention(nn.Module):
-    """Multi-head attention on a batch of token groups, computed by ``scaled_dot_product_attention``.
+class QkvProjection(nn.Module):
+    """The projections of multi-head attention; subclasses say which tokens attend to which.
 
-    The rows of ``qkv`` are q, then k, then v, each with its heads one after another (the order of ViT, Swin, UniFormer
-    and TimeSformer files).
+    The rows of ``qkv`` are q, then k, then v, each with its heads one after another (the order of the published ViT,
+    Swin, UniFormer and TimeSformer weights).
     """
 
     def __init__(self, dim: int, num_heads: int, qkv_bias: bool = True) -> None:
@@ -32,33 +29,27 @@ class Attention(nn.Module):
 
     def join_heads(self, x: Tensor) -> Tensor:
         """Project (G, heads, N, C / heads) back to (G, N, C)."""
-        return self.proj(_side_by_side(x))
+        return self.proj(x.transpose(1, 2).flatten(2))
 
-    def attend(self, x: Tensor) -> Tensor:
-        """Let the N tokens of each group in (G, N, C) attend to one another; the result before ``proj``, (G, N, C)."""
-        return in_parts(self._attend, x, x.shape[1] * self.qkv.out_features)
 
-    def _attend(self, x: Tensor) -> Tensor:
-        q, k, v = self.split_heads(x)
-        if x.device.type == 'cpu' and x.shape[1] >= LONG:
-            k, v = k.contiguous(), v.contiguous()
-        return _side_by_side(F.scaled_dot_product_attention(q, k, v))
+class Attention(QkvProjection):
+    """Attention within groups: the N tokens of each group in (..., N, C) attend to one another."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Let the N tokens of each group in (G, N, C) attend to one another."""
-        return self.proj(self.attend(x))
+        groups = x.flatten(0, -3)  # (G, N, C)
+        return chunked(self._attend, groups, x.shape[-2] * self.qkv.out_features).view(x.shape)
+
+    def _attend(self, x: Tensor) -> Tensor:
+        q, k, v = self.split_heads(x)  # (G, heads, N, C / heads)
+        return self.join_heads(F.scaled_dot_product_attention(q, k, v))  # (G, N, C)
 
     def first(self, x: Tensor) -> Tensor:
-        """The (G, 1, C) that :meth:`forward` gives the first token of each group, without computing the others."""
-        groups, tokens, dim = x.shape
+        """Return the first token of each group after :meth:`forward`, (..., 1, C), without computing the others."""
+        groups = x.flatten(0, -3)  # (G, N, C)
+        dim, heads = x.shape[-1], self.num_heads
         bias = (None, None) if self.qkv.bias is None else self.qkv.bias.split((dim, 2 * dim))
         query, key_value = self.qkv.weight.split((dim, 2 * dim))
-        q = F.linear(x[:, :1], query, bias[0]).view(groups, 1, self.num_heads, -1).transpose(1, 2)
-        k, v = (
-            F.linear(x, key_value, bias[1]).view(groups, tokens, 2, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
-        )
-        return self.join_heads(F.scaled_dot_product_attention(q, k, v))
-
-
-def _side_by_side(heads: Tensor) -> Tensor:
-    return heads.transpose(1, 2).flatten(2)
+        q = F.linear(groups[:, :1], query, bias[0]).unflatten(-1, (heads, -1)).transpose(1, 2)  # (G, heads, 1, D)
+        kv = F.linear(groups, key_value, bias[1]).unflatten(-1, (2, heads, -1))  # (G, N, 2, heads, D)
+        k, v = kv.permute(2, 0, 3, 1, 4).unbind(0)  # (G, heads, N, D)
+        return self.join_heads(F.scaled_dot_product_attention(q, k, v)).view(*x.shape[:-2], 1, dim)

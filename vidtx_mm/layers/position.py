@@ -1,4 +1,4 @@
-"""Resizing learned position tables to another token grid."""
+"""Interpolation of learned position embeddings to another token grid."""
 
 from typing import Any
 
@@ -13,21 +13,21 @@ TIME_MODES: Modes = {'bicubic': dict(mode='linear', align_corners=False), 'neare
 
 
 def resize_space_table(table: Tensor, old: tuple[int, int], new: tuple[int, int], mode: str = 'bicubic') -> Tensor:
-    """Resize a (N, H*W, C) table, rows in row-major order, from the grid ``old`` to ``new`` (both (H, W)).
+    """Resize a (N, H*W, C) position embedding, rows in row-major order, from the grid ``old`` to ``new`` (both (H, W)).
 
-    A class token's row is not part of the grid: cut it off first.
+    The row of a class token is not part of the grid: cut it off first.
     """
     choose('pos_interpolation', mode, SPACE_MODES)
     if table.shape[1] != old[0] * old[1]:
-        raise ValueError(f'a table of {table.shape[1]} rows is not a grid of {old[0]} x {old[1]}')
+        raise ValueError(f'position embedding of {table.shape[1]} rows does not fill a grid of {old[0]} x {old[1]}')
     if old == new:
         return table
-    grid = table.transpose(1, 2).unflatten(2, old)
+    grid = table.transpose(1, 2).unflatten(2, old)  # (N, C, H, W)
     return F.interpolate(grid, size=new, **SPACE_MODES[mode]).flatten(2).transpose(1, 2)
 
 
 def resize_time_table(table: Tensor, frames: int, mode: str = 'bicubic') -> Tensor:
-    """Resize a (1, T, C) table to ``frames`` rows: linearly for 'bicubic' (time has one axis), or by 'nearest'."""
+    """Resize a (N, T, C) position embedding to ``frames`` rows; 'bicubic' is linear here, as time has one axis."""
     choose('pos_interpolation', mode, SPACE_MODES)
     if table.shape[1] == frames:
         return table

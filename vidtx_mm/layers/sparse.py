@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .attention import Attention
+from .attention import QkvProjection
 
 
 def neighborhoods(length: int, size: int) -> list[tuple[slice, slice]]:
-    """(queries, keys) along one axis: the ``size`` places around each query, moved inside the axis at its ends.
+    """Return (queries, keys) along one axis: the ``size`` places around each query, moved inside at the ends.
 
-    Queries that see the same keys form one entry. An even ``size`` has one place more after the query than before it.
+    Queries with the same keys form one entry. An even ``size`` has one place more after the query than before it.
     """
     size = min(size, length)
     starts = [min(max(place - (size - 1) // 2, 0), length - size) for place in range(length)]
@@ -24,36 +24,37 @@ def neighborhoods(length: int, size: int) -> list[tuple[slice, slice]]:
     return entries
 
 
-class NeighborhoodAttention(Attention):
-    """Each token attends to the half-height by half-width neighborhood around its place, in all frames.
+class NeighborhoodAttention(QkvProjection):
+    """Attention to the half-height by half-width neighborhood around each token, in all frames.
 
-    (B, T, H, W, C) -> the same. Odd sizes are halved upwards. Tokens with a common neighborhood are computed together,
-    so nothing is masked and no more than the neighborhood is computed.
+    (B, T, H, W, C) -> the same. Odd sizes are halved upwards. Tokens with the same neighborhood are computed together,
+    so nothing is masked and nothing outside the neighborhood is computed.
     """
 
-    def attend(self, x: Tensor) -> Tensor:
-        batch, frames, height, width, dim = x.shape
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).movedim(-2, 1).unbind(-2)
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[2:4]
+        qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))  # (B, T, H, W, 3, heads, D)
+        q, k, v = qkv.movedim(-2, 1).unbind(-2)  # (B, heads, T, H, W, D)
         rows = []
         for row_queries, row_keys in neighborhoods(height, (height + 1) // 2):
-            pieces = []
+            columns = []
             for column_queries, column_keys in neighborhoods(width, (width + 1) // 2):
-                piece = q[:, :, :, row_queries, column_queries]
+                queries = q[:, :, :, row_queries, column_queries]  # (B, heads, T, h, w, D)
                 keys, values = (y[:, :, :, row_keys, column_keys].flatten(2, 4) for y in (k, v))
-                attended = F.scaled_dot_product_attention(piece.flatten(2, 4), keys, values)
-                pieces.append(attended.view(piece.shape))
-            rows.append(torch.cat(pieces, 4))
-        return torch.cat(rows, 3).movedim(1, -2).reshape(batch, frames, height, width, dim)
+                attended = F.scaled_dot_product_attention(queries.flatten(2, 4), keys, values)
+                columns.append(attended.view(queries.shape))
+            rows.append(torch.cat(columns, 4))
+        return self.proj(torch.cat(rows, 3).movedim(1, -2).flatten(-2))  # (B, T, H, W, C)
 
 
 def _places(shape: Sequence[int], stride: int) -> list[tuple[slice, ...]]:
-    """The index of each lattice in a (B, T, H, W, C) tensor of ``shape``."""
+    """Return the index of each lattice in a (B, T, H, W, C) tensor of ``shape``."""
     starts = product(*(range(min(stride, size)) for size in shape[1:4]))
     return [(slice(None), *(slice(start, None, stride) for start in lattice)) for lattice in starts]
 
 
 def split_lattices(x: Tensor, stride: int) -> list[Tensor]:
-    """Cut (B, T, H, W, C) into smaller grids of tokens that are multiples of ``stride`` apart along all three axes."""
+    """Split (B, T, H, W, C) into grids of tokens that are multiples of ``stride`` apart along all three axes."""
     return [x[place] for place in _places(x.shape, stride)]
 
 

@@ -1,4 +1,4 @@
-"""Tokenizers: tubelets, frame patches and down-samplings are one convolution."""
+"""Tokenizer: tubelets, frame patches and down-samplings as one convolution."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ PATCHES = {2: 'b c (h i) (w j) -> b h w (c i j)', 3: 'b c (t i) (h j) (w k) -> b
 
 
 def pad_to_multiple(x: Tensor, multiple: Sequence[int], first_axis: int) -> Tensor:
-    """Zero-pad the end of the axes from ``first_axis`` on, so that ``multiple`` divides them."""
+    """Zero-pad the end of the axes from ``first_axis`` on to multiples of ``multiple``."""
     ends = [-x.shape[first_axis + i] % m for i, m in enumerate(multiple)]
     if not any(ends):
         return x
@@ -26,18 +26,17 @@ def check_input(x: Tensor, in_channels: int, ndim: int) -> None:
         raise ValueError(f'expected a {ndim + 2}-dimensional {layout} input, got shape {tuple(x.shape)}')
     if x.shape[1] != in_channels:
         raise ValueError(
-            f'the model takes {in_channels} input channels, got {x.shape[1]} in shape {tuple(x.shape)}; '
-            'set in_channels, or check the layout (channels come second)'
+            f'expected {in_channels} input channels, got {x.shape[1]} in shape {tuple(x.shape)}; set in_channels, or '
+            'check the layout (channels come second)'
         )
 
 
 class Tokenizer(nn.Module):
     """Cut a channels-first clip or image into patches and embed each: (B, C, *size) -> (B, *grid, dim), channels last.
 
-    ``kernel`` has one entry per axis (three for clips, two for images). ``odd_size`` says what becomes of a size that
-    the stride does not divide: 'pad' zero-pads its end, 'floor' drops the remainder (a plain convolution).
-    Non-overlapping patches are embedded by a matrix product, which is faster than the convolution and the same to
-    rounding.
+    ``kernel`` has one entry per axis (three for clips, two for images). ``odd_size`` treats sizes that the stride does
+    not divide: 'pad' zero-pads the end, 'floor' drops the remainder (a plain convolution). Non-overlapping patches are
+    embedded by a matrix product, which is faster than the convolution and equal to rounding.
     """
 
     def __init__(
@@ -63,13 +62,14 @@ class Tokenizer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         check_input(x, self.proj.in_channels, len(self.kernel))
         if self.odd_size == 'pad':
-            x = pad_to_multiple(x, self.stride, first_axis=2)
+            x = pad_to_multiple(x, self.stride, first_axis=2)  # (B, C, *size')
         if self.kernel == self.stride and not any(self.padding):
-            return self.norm(self._embed_patches(x))
-        return self.norm(self.proj(x).movedim(1, -1))
+            return self.norm(self._embed_patches(x))  # (B, *grid, dim)
+        return self.norm(self.proj(x).movedim(1, -1))  # (B, *grid, dim)
 
     def _embed_patches(self, x: Tensor) -> Tensor:
         for axis, size in enumerate(self.kernel, 2):
             x = x.narrow(axis, 0, x.shape[axis] // size * size)
         sides = dict(zip('ijk', self.kernel, strict=False))
-        return F.linear(rearrange(x, PATCHES[len(self.kernel)], **sides), self.proj.weight.flatten(1), self.proj.bias)
+        patches = rearrange(x, PATCHES[len(self.kernel)], **sides)  # (B, *grid, C * kernel)
+        return F.linear(patches, self.proj.weight.flatten(1), self.proj.bias)  # (B, *grid, dim)

@@ -1,10 +1,11 @@
-"""Computing in parts: the same numbers, in no more memory than allowed."""
+"""Kernels: the numbers of plain PyTorch, in no more memory than allowed."""
 
 import pytest
 import torch
 from torch import nn
 
-from vidtx_mm.layers import Attention, Mlp, parts
+from vidtx_mm.layers import Attention, Mlp
+from vidtx_mm.layers.kernels import chunked, chunks
 
 LAYERS = {
     'mlp': (lambda: Mlp(8, 16), (5, 3, 8)),
@@ -14,18 +15,18 @@ LAYERS = {
 
 @pytest.mark.parametrize('limit', [1, 50, 97, 144, 10**6])
 @pytest.mark.parametrize('name', LAYERS)
-def test_inference_in_parts_gives_the_same(name: str, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inference_in_chunks_gives_the_same(name: str, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     build, shape = LAYERS[name]
     torch.manual_seed(0)
     layer, x = build().double(), torch.randn(shape, dtype=torch.float64)
     whole = layer(x).detach()
-    monkeypatch.setattr(parts, 'PART_VALUES', limit)
+    monkeypatch.setattr(chunks, 'CHUNK_VALUES', limit)
     with torch.no_grad():
         torch.testing.assert_close(layer(x), whole, rtol=1e-12, atol=1e-12)
 
 
-def test_no_part_makes_more_values_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, 'PART_VALUES', 64)
+def test_no_chunk_makes_more_values_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunks, 'CHUNK_VALUES', 64)
     sizes: list[int] = []
     linear = nn.Linear(4, 16)
 
@@ -34,8 +35,8 @@ def test_no_part_makes_more_values_than_allowed(monkeypatch: pytest.MonkeyPatch)
         return linear(x)
 
     with torch.no_grad():
-        parts.in_parts(layer, torch.zeros(10, 4), 16)
+        chunked(layer, torch.zeros(10, 4), 16)
     assert sizes == [4, 4, 2]
     sizes.clear()
-    parts.in_parts(layer, torch.zeros(10, 4), 16)
+    chunked(layer, torch.zeros(10, 4), 16)
     assert sizes == [10]
