@@ -11,6 +11,8 @@ from safetensors.torch import save_file
 from vidtx_mm.weights import CheckpointError
 from vidtx_mm.weights.hooks import WeightInflationHook
 
+HOOK = dict(type='vidtx_mm.WeightInflationHook')
+
 
 @pytest.fixture
 def weights():
@@ -160,3 +162,14 @@ def test_the_model_inside_a_wrapper_is_loaded(tmp_path, weights, process_group):
     run.call_hook('before_run')
     run.load_or_resume()
     assert holds(run.model.module, weights)
+
+
+@pytest.mark.parametrize('loop', ['val', 'test'])
+def test_a_head_left_at_init_is_not_tested(tmp_path, weights, loop):
+    """Its results would be random; the error names the option that tests it all the same."""
+    path = save(weights, dict, tmp_path / 'a.pth')
+    options = dict(load_from=path, cfg=dict(custom_hooks=[dict(type='Other'), HOOK]))
+    with pytest.raises(CheckpointError, match='(?s)head at its initialization.*custom_hooks.1.allow_random_head=True'):
+        getattr(runner(tmp_path / 'work', Recognizer(classes=3), loop, **options), loop)()
+    run = runner(tmp_path / 'work', Recognizer(classes=3), loop, hooks=[dict(HOOK, allow_random_head=True)], **options)
+    getattr(run, loop)()

@@ -1,17 +1,21 @@
 """``custom_hooks=[dict(type='vidtx_mm.WeightInflationHook')]``: Runner loads checkpoints of any known source."""
 
+import logging
 from dataclasses import replace
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.runner import CheckpointLoader, Runner
+from mmengine.logging import print_log
+from mmengine.runner import BaseLoop, CheckpointLoader, Runner
 
 from ..registry import HOOKS
+from .errors import CheckpointError, listed
 from .formats import open_checkpoint
 from .load import Options, adapt, check_complete, unwrapped
 from .runtime import publish, read
 
 SCHEME = 'vidtx_mm://'
+NOT_TESTED = ('backbone.', 'auxiliary_head.', 'cls_head.fc_token.')  # reported elsewhere, or used in training alone
 _OPENED = 'vidtx_mm.opened'
 
 
@@ -30,13 +34,17 @@ class WeightInflationHook(Hook):
     the model's keys and shapes before Runner and EMAHook use it. The report is logged and saved as
     ``pretrained_report.txt`` in the work dir. A checkpoint to resume must have exactly the model's keys and shapes.
 
+    Testing or validating a head that stays at its initialization is an error: its results would be random.
+
     Args:
+        allow_random_head: test such a head all the same, with a warning.
         options: further arguments of :func:`vidtx_mm.weights.load_pretrained`.
     """
 
     priority = 'VERY_HIGH'
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, allow_random_head: bool = False, **options: Any) -> None:
+        self.allow_random_head = allow_random_head
         self.options = Options.parse(options)
 
     def before_run(self, runner: Runner) -> None:
@@ -52,5 +60,22 @@ class WeightInflationHook(Hook):
             check_complete(replace(opened, name=runner._load_from or 'the latest checkpoint'), runner.model)
             return
         state_dict, report = adapt(opened, runner.model, self.options)
+        random = [key for key in report.keys('left at init') if not key.startswith(NOT_TESTED)]
+        if random and not isinstance(runner._train_loop, BaseLoop):
+            message = (
+                f'{opened.name} leaves the head at its initialization ({listed(random)}), so that results are random'
+            )
+            if not self.allow_random_head:
+                raise CheckpointError(
+                    f'{message}. Test a checkpoint that was trained on these classes; to test this one all the same: '
+                    f'--cfg-options custom_hooks.{self._place(runner)}.allow_random_head=True'
+                )
+            print_log(message, logger='current', level=logging.WARNING)
         checkpoint['state_dict'] = {**unwrapped(runner.model).state_dict(), **state_dict}
         publish(report, runner.work_dir)
+
+    @staticmethod
+    def _place(runner: Runner) -> int:
+        """Return the index of this hook in the config's ``custom_hooks``."""
+        hooks = runner.cfg.get('custom_hooks') or []
+        return next((i for i, hook in enumerate(hooks) if str(hook.get('type')).endswith('WeightInflationHook')), 0)
