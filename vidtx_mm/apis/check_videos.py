@@ -1,4 +1,4 @@
-"""Which videos of a list or a folder can be read."""
+"""Videos of a list or a folder that can be read, and those that cannot."""
 
 import os
 from collections.abc import Callable
