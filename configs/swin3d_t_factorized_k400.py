@@ -3,8 +3,8 @@
 Recipe: that of swin3d_t_k400; the authors' code has joint attention only.
 Published: top-1 78.5 with 4 x 3 views; 36.5M parameters, 95G multiply-adds a view (the paper, table 4).
 Command: mim train mmaction swin3d_t_factorized_k400.py --launcher pytorch --gpus 8 --amp
-    On N GPUs: --gpus N, and gpus = N below. On one, without an edit:
-    mim train mmaction swin3d_t_factorized_k400.py --amp --cfg-options optim_wrapper.accumulative_counts=8
+    On N GPUs: --gpus N --cfg-options gpus=N, and a step still takes clips_per_step. On one:
+    mim train mmaction swin3d_t_factorized_k400.py --amp --cfg-options gpus=1
     No GPU: leave out --amp.  Without the file of weights: --cfg-options model.backbone.init_cfg=None
 """
 
@@ -142,5 +142,13 @@ param_scheduler = [
 # --auto-scale-lr compares GPUs x batch_size with this, and does not count accumulative_counts.
 auto_scale_lr = dict(enable=False, base_batch_size=clips_per_step // accumulative_counts)
 
-default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=3, save_best='auto'), logger=dict(interval=100))
-custom_hooks = [dict(type='vidtx_mm.WeightInflationHook'), dict(type='vidtx_mm.UnreadableVideosHook')]
+default_hooks = dict(
+    checkpoint=dict(type='vidtx_mm.SafeCheckpointHook', interval=1, max_keep_ckpts=3, save_best='auto'),
+    logger=dict(interval=100),
+)
+custom_hooks = [
+    dict(type='vidtx_mm.WeightInflationHook'),
+    dict(type='vidtx_mm.UnreadableVideosHook'),
+    dict(type='vidtx_mm.ExactResumeHook'),
+    dict(type='vidtx_mm.NonFiniteGuard'),
+]

@@ -5,8 +5,8 @@ Published: top-1 79.1, top-5 94.4 with 1 x 3 views (the README of that repositor
     121.7M parameters, 196.7G multiply-adds a view (the paper).
     The official code tests the start of a video; the paper says its middle: protocol="timesformer_paper".
 Command: mim train mmaction timesformer_base_k600.py --launcher pytorch --gpus 8
-    On N GPUs: --gpus N, and gpus = N below. On one, without an edit:
-    mim train mmaction timesformer_base_k600.py --cfg-options optim_wrapper.accumulative_counts=8
+    On N GPUs: --gpus N --cfg-options gpus=N, and a step still takes clips_per_step. On one:
+    mim train mmaction timesformer_base_k600.py --cfg-options gpus=1
     Mixed precision, which the published recipe does not use: --amp
     Without the file of weights: --cfg-options model.backbone.init_cfg=None
 """
@@ -148,5 +148,13 @@ param_scheduler = [
 # --auto-scale-lr compares GPUs x batch_size with this, and does not count accumulative_counts.
 auto_scale_lr = dict(enable=False, base_batch_size=clips_per_step // accumulative_counts)
 
-default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=3, save_best='auto'), logger=dict(interval=100))
-custom_hooks = [dict(type='vidtx_mm.WeightInflationHook'), dict(type='vidtx_mm.UnreadableVideosHook')]
+default_hooks = dict(
+    checkpoint=dict(type='vidtx_mm.SafeCheckpointHook', interval=1, max_keep_ckpts=3, save_best='auto'),
+    logger=dict(interval=100),
+)
+custom_hooks = [
+    dict(type='vidtx_mm.WeightInflationHook'),
+    dict(type='vidtx_mm.UnreadableVideosHook'),
+    dict(type='vidtx_mm.ExactResumeHook'),
+    dict(type='vidtx_mm.NonFiniteGuard'),
+]

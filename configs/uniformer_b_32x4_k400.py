@@ -4,8 +4,8 @@ Recipe: github.com/Sense-X/UniFormer, video_classification/exp/uniformer_b32x4_k
 Published: top-1 82.9 with 4 x 1 views; 49.8M parameters, 258.3G multiply-adds a view
     (the README there; multiply-adds counted by tools/complexity.py).
 Command: mim train mmaction uniformer_b_32x4_k400.py --launcher pytorch --gpus 8 --amp
-    On N GPUs: --gpus N, and gpus = N below. On one, without an edit:
-    mim train mmaction uniformer_b_32x4_k400.py --amp --cfg-options optim_wrapper.accumulative_counts=8
+    On N GPUs: --gpus N --cfg-options gpus=N, and a step still takes clips_per_step. On one:
+    mim train mmaction uniformer_b_32x4_k400.py --amp --cfg-options gpus=1
     No GPU: leave out --amp.  Without the file of weights: --cfg-options model.backbone.init_cfg=None
 """
 
@@ -164,5 +164,13 @@ param_scheduler = [
 # --auto-scale-lr compares GPUs x batch_size with this, and counts neither accumulative_counts nor num_repeats.
 auto_scale_lr = dict(enable=False, base_batch_size=clips_per_step // (num_repeats * accumulative_counts))
 
-default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=3, save_best='auto'), logger=dict(interval=100))
-custom_hooks = [dict(type='vidtx_mm.WeightInflationHook'), dict(type='vidtx_mm.UnreadableVideosHook')]
+default_hooks = dict(
+    checkpoint=dict(type='vidtx_mm.SafeCheckpointHook', interval=1, max_keep_ckpts=3, save_best='auto'),
+    logger=dict(interval=100),
+)
+custom_hooks = [
+    dict(type='vidtx_mm.WeightInflationHook'),
+    dict(type='vidtx_mm.UnreadableVideosHook'),
+    dict(type='vidtx_mm.ExactResumeHook'),
+    dict(type='vidtx_mm.NonFiniteGuard'),
+]

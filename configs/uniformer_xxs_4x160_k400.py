@@ -6,8 +6,8 @@ Published: top-1 65.8 with 1 x 1 views; 9.8M parameters, 1.6G multiply-adds a vi
     In full precision, as published: without --amp. The frames are believed to be those of UniformSample, since the
     published code calls a function that it does not define.
 Command: mim train mmaction uniformer_xxs_4x160_k400.py --launcher pytorch --gpus 4
-    On N GPUs: --gpus N, and gpus = N below. On one, without an edit:
-    mim train mmaction uniformer_xxs_4x160_k400.py --cfg-options optim_wrapper.accumulative_counts=4
+    On N GPUs: --gpus N --cfg-options gpus=N, and a step still takes clips_per_step. On one:
+    mim train mmaction uniformer_xxs_4x160_k400.py --cfg-options gpus=1
     Without the file of weights: --cfg-options model.backbone.init_cfg=None
 """
 
@@ -161,5 +161,13 @@ param_scheduler = [
 # --auto-scale-lr compares GPUs x batch_size with this, and counts neither accumulative_counts nor num_repeats.
 auto_scale_lr = dict(enable=False, base_batch_size=clips_per_step // (num_repeats * accumulative_counts))
 
-default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=3, save_best='auto'), logger=dict(interval=100))
-custom_hooks = [dict(type='vidtx_mm.WeightInflationHook'), dict(type='vidtx_mm.UnreadableVideosHook')]
+default_hooks = dict(
+    checkpoint=dict(type='vidtx_mm.SafeCheckpointHook', interval=1, max_keep_ckpts=3, save_best='auto'),
+    logger=dict(interval=100),
+)
+custom_hooks = [
+    dict(type='vidtx_mm.WeightInflationHook'),
+    dict(type='vidtx_mm.UnreadableVideosHook'),
+    dict(type='vidtx_mm.ExactResumeHook'),
+    dict(type='vidtx_mm.NonFiniteGuard'),
+]

@@ -4,8 +4,8 @@ Recipe: github.com/google-research/scenic, scenic/projects/vivit/configs/kinetic
 Published: top-1 81.6 with 4 x 3 views (the README of that project).
     The paper: top-1 82.9, top-5 94.6, with 4 blocks over time.
 Command: mim train mmaction vivit_l_fe_k600.py --launcher pytorch --gpus 8
-    On N GPUs: --gpus N, and gpus = N below. On one, without an edit:
-    mim train mmaction vivit_l_fe_k600.py --cfg-options optim_wrapper.accumulative_counts=16
+    On N GPUs: --gpus N --cfg-options gpus=N, and a step still takes clips_per_step. On one:
+    mim train mmaction vivit_l_fe_k600.py --cfg-options gpus=1
     Mixed precision, which the published recipe does not use: --amp
     Without the file of weights: --cfg-options model.backbone.init_cfg=None
 """
@@ -156,5 +156,13 @@ param_scheduler = [
 # --auto-scale-lr compares GPUs x batch_size with this, and does not count accumulative_counts.
 auto_scale_lr = dict(enable=False, base_batch_size=clips_per_step // accumulative_counts)
 
-default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=3, save_best='auto'), logger=dict(interval=100))
-custom_hooks = [dict(type='vidtx_mm.WeightInflationHook'), dict(type='vidtx_mm.UnreadableVideosHook')]
+default_hooks = dict(
+    checkpoint=dict(type='vidtx_mm.SafeCheckpointHook', interval=1, max_keep_ckpts=3, save_best='auto'),
+    logger=dict(interval=100),
+)
+custom_hooks = [
+    dict(type='vidtx_mm.WeightInflationHook'),
+    dict(type='vidtx_mm.UnreadableVideosHook'),
+    dict(type='vidtx_mm.ExactResumeHook'),
+    dict(type='vidtx_mm.NonFiniteGuard'),
+]

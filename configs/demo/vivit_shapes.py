@@ -139,6 +139,9 @@ param_scheduler = [
 randomness = dict(seed=0)
 
 default_hooks = dict(
-    checkpoint=dict(interval=1, max_keep_ckpts=1, save_best='acc/top1', rule='greater'), logger=dict(interval=16)
+    checkpoint=dict(
+        type='vidtx_mm.SafeCheckpointHook', interval=1, max_keep_ckpts=1, save_best='acc/top1', rule='greater'
+    ),
+    logger=dict(interval=16),
 )
-custom_hooks = [dict(type='vidtx_mm.UnreadableVideosHook')]
+custom_hooks = [dict(type='vidtx_mm.UnreadableVideosHook'), dict(type='vidtx_mm.NonFiniteGuard')]

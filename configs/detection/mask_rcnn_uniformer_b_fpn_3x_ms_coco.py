@@ -5,8 +5,8 @@ Recipe: github.com/Sense-X/UniFormer, object_detection/
 Published: box AP 50.3, mask AP 44.8 on val2017; 69.4M parameters, 399G multiply-adds at 800 x 1280
     (the README of that repository).
 Command: mim train mmdet mask_rcnn_uniformer_b_fpn_3x_ms_coco.py --launcher pytorch --gpus 8 --amp
-    On N GPUs: --gpus N, and gpus = N below. On one, without an edit:
-    mim train mmdet mask_rcnn_uniformer_b_fpn_3x_ms_coco.py --amp --cfg-options optim_wrapper.accumulative_counts=8
+    On N GPUs: --gpus N --cfg-options gpus=N, and a step still takes images_per_step. On one:
+    mim train mmdet mask_rcnn_uniformer_b_fpn_3x_ms_coco.py --amp --cfg-options gpus=1
     No GPU: leave out --amp.  Without the file of weights: --cfg-options model.backbone.init_cfg=None
 """
 
@@ -220,5 +220,11 @@ param_scheduler = [
 # --auto-scale-lr compares GPUs x batch_size with this, and does not count accumulative_counts.
 auto_scale_lr = dict(enable=False, base_batch_size=images_per_step // accumulative_counts)
 
-default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=3, save_best='coco/bbox_mAP'))
-custom_hooks = [dict(type='vidtx_mm.WeightInflationHook')]
+default_hooks = dict(
+    checkpoint=dict(type='vidtx_mm.SafeCheckpointHook', interval=1, max_keep_ckpts=3, save_best='coco/bbox_mAP')
+)
+custom_hooks = [
+    dict(type='vidtx_mm.WeightInflationHook'),
+    dict(type='vidtx_mm.ExactResumeHook'),
+    dict(type='vidtx_mm.NonFiniteGuard'),
+]

@@ -5,8 +5,8 @@ Recipe: github.com/Sense-X/UniFormer, object_detection/
 Published: box AP 42.8, mask AP 39.2 on val2017; 29.4M parameters
     (the README of that repository).
 Command: mim train mmdet mask_rcnn_uniformer_xxs_fpn_1x_coco.py --launcher pytorch --gpus 8
-    On N GPUs: --gpus N, and gpus = N below. On one, without an edit:
-    mim train mmdet mask_rcnn_uniformer_xxs_fpn_1x_coco.py --cfg-options optim_wrapper.accumulative_counts=8
+    On N GPUs: --gpus N --cfg-options gpus=N, and a step still takes images_per_step. On one:
+    mim train mmdet mask_rcnn_uniformer_xxs_fpn_1x_coco.py --cfg-options gpus=1
     Without the file of weights: --cfg-options model.backbone.init_cfg=None
 """
 
@@ -203,5 +203,11 @@ param_scheduler = [
 # --auto-scale-lr compares GPUs x batch_size with this, and does not count accumulative_counts.
 auto_scale_lr = dict(enable=False, base_batch_size=images_per_step // accumulative_counts)
 
-default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=3, save_best='coco/bbox_mAP'))
-custom_hooks = [dict(type='vidtx_mm.WeightInflationHook')]
+default_hooks = dict(
+    checkpoint=dict(type='vidtx_mm.SafeCheckpointHook', interval=1, max_keep_ckpts=3, save_best='coco/bbox_mAP')
+)
+custom_hooks = [
+    dict(type='vidtx_mm.WeightInflationHook'),
+    dict(type='vidtx_mm.ExactResumeHook'),
+    dict(type='vidtx_mm.NonFiniteGuard'),
+]

@@ -4,8 +4,8 @@ Recipe: github.com/Sense-X/UniFormer, pose_estimation/exp/top_down_256x192_globa
 Published: AP 74.0, AR 79.5 on val2017 with the usual detected boxes; 25.2M parameters, 4.7G multiply-adds
     (the README of that repository).
 Command: mim train mmpose td-hm_uniformer_s_256x192_coco.py --launcher pytorch --gpus 8 --amp
-    On N GPUs: --gpus N, and gpus = N below. On one, without an edit:
-    mim train mmpose td-hm_uniformer_s_256x192_coco.py --amp --cfg-options optim_wrapper.accumulative_counts=8
+    On N GPUs: --gpus N --cfg-options gpus=N, and a step still takes persons_per_step. On one:
+    mim train mmpose td-hm_uniformer_s_256x192_coco.py --amp --cfg-options gpus=1
     No GPU: leave out --amp.  Without the file of weights: --cfg-options model.backbone.init_cfg=None
 """
 
@@ -142,5 +142,14 @@ param_scheduler = [
 # --auto-scale-lr compares GPUs x batch_size with this, and does not count accumulative_counts.
 auto_scale_lr = dict(enable=False, base_batch_size=persons_per_step // accumulative_counts)
 
-default_hooks = dict(checkpoint=dict(interval=10, max_keep_ckpts=3, save_best='coco/AP', rule='greater'))
-custom_hooks = [dict(type='SyncBuffersHook'), dict(type='vidtx_mm.WeightInflationHook')]
+default_hooks = dict(
+    checkpoint=dict(
+        type='vidtx_mm.SafeCheckpointHook', interval=10, max_keep_ckpts=3, save_best='coco/AP', rule='greater'
+    )
+)
+custom_hooks = [
+    dict(type='SyncBuffersHook'),
+    dict(type='vidtx_mm.WeightInflationHook'),
+    dict(type='vidtx_mm.ExactResumeHook'),
+    dict(type='vidtx_mm.NonFiniteGuard'),
+]

@@ -4,8 +4,8 @@ Recipe: github.com/Sense-X/UniFormer, pose_estimation/exp/top_down_384x288_globa
 Published: AP 75.9, AR 81.0 on val2017 with the usual detected boxes; 25.2M parameters, 11.1G multiply-adds
     (the README of that repository, where AR is 81.4, and MMPose's test of the weights, projects/uniformer).
 Command: mim train mmpose td-hm_uniformer_s_384x288_coco.py --launcher pytorch --gpus 8 --amp
-    On N GPUs: --gpus N, and gpus = N below. On one, without an edit:
-    mim train mmpose td-hm_uniformer_s_384x288_coco.py --amp --cfg-options optim_wrapper.accumulative_counts=8
+    On N GPUs: --gpus N --cfg-options gpus=N, and a step still takes persons_per_step. On one:
+    mim train mmpose td-hm_uniformer_s_384x288_coco.py --amp --cfg-options gpus=1
     No GPU: leave out --amp.  Without the file of weights: --cfg-options model.backbone.init_cfg=None
 """
 
@@ -142,5 +142,14 @@ param_scheduler = [
 # --auto-scale-lr compares GPUs x batch_size with this, and does not count accumulative_counts.
 auto_scale_lr = dict(enable=False, base_batch_size=persons_per_step // accumulative_counts)
 
-default_hooks = dict(checkpoint=dict(interval=10, max_keep_ckpts=3, save_best='coco/AP', rule='greater'))
-custom_hooks = [dict(type='SyncBuffersHook'), dict(type='vidtx_mm.WeightInflationHook')]
+default_hooks = dict(
+    checkpoint=dict(
+        type='vidtx_mm.SafeCheckpointHook', interval=10, max_keep_ckpts=3, save_best='coco/AP', rule='greater'
+    )
+)
+custom_hooks = [
+    dict(type='SyncBuffersHook'),
+    dict(type='vidtx_mm.WeightInflationHook'),
+    dict(type='vidtx_mm.ExactResumeHook'),
+    dict(type='vidtx_mm.NonFiniteGuard'),
+]

@@ -4,7 +4,7 @@ Recipe: github.com/Sense-X/UniFormer, semantic_segmentation/exp/upernet_global_s
 Published: mIoU 47.6 with test_attention 'global', 47.0 with 'hybrid32', 46.6 with 'window32';
     with --tta 48.5, 48.5, 48.4; 51.5M parameters (README of that folder).
 Command: mim train mmsegmentation upernet_uniformer_s_global_ade20k.py --launcher pytorch --gpus 8
-    On N GPUs: --gpus N, and gpus = N below: gradients accumulate, and iterations count accordingly.
+    On N GPUs: --gpus N --cfg-options gpus=N: gradients accumulate, and iterations count accordingly.
     Without the file of weights: --cfg-options model.backbone.init_cfg=None
 """
 
@@ -184,8 +184,14 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=val_interval, max_keep_ckpts=3, save_best='mIoU'),
+    checkpoint=dict(
+        type='vidtx_mm.SafeCheckpointHook', by_epoch=False, interval=val_interval, max_keep_ckpts=3, save_best='mIoU'
+    ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='SegVisualizationHook', interval=1),  # with --show-dir
 )
-custom_hooks = [dict(type='vidtx_mm.WeightInflationHook')]
+custom_hooks = [
+    dict(type='vidtx_mm.WeightInflationHook'),
+    dict(type='vidtx_mm.ExactResumeHook'),
+    dict(type='vidtx_mm.NonFiniteGuard'),
+]

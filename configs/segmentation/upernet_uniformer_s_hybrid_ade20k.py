@@ -3,7 +3,7 @@
 Recipe: github.com/Sense-X/UniFormer, semantic_segmentation/exp/upernet_hybrid_small
 Published: mIoU 46.9; 48.0 with --tta; 51.5M parameters (README of that folder).
 Command: mim train mmsegmentation upernet_uniformer_s_hybrid_ade20k.py --launcher pytorch --gpus 8
-    On N GPUs: --gpus N, and gpus = N below: gradients accumulate, and iterations count accordingly.
+    On N GPUs: --gpus N --cfg-options gpus=N: gradients accumulate, and iterations count accordingly.
     Without the file of weights: --cfg-options model.backbone.init_cfg=None
 """
 
@@ -183,8 +183,14 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=val_interval, max_keep_ckpts=3, save_best='mIoU'),
+    checkpoint=dict(
+        type='vidtx_mm.SafeCheckpointHook', by_epoch=False, interval=val_interval, max_keep_ckpts=3, save_best='mIoU'
+    ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='SegVisualizationHook', interval=1),  # with --show-dir
 )
-custom_hooks = [dict(type='vidtx_mm.WeightInflationHook')]
+custom_hooks = [
+    dict(type='vidtx_mm.WeightInflationHook'),
+    dict(type='vidtx_mm.ExactResumeHook'),
+    dict(type='vidtx_mm.NonFiniteGuard'),
+]
