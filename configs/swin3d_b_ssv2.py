@@ -147,6 +147,7 @@ default_hooks = dict(
 custom_hooks = [
     dict(type='vidtx_mm.WeightInflationHook'),
     dict(type='vidtx_mm.UnreadableVideosHook'),
+    dict(type='vidtx_mm.PreflightHook'),
     dict(type='vidtx_mm.ExactResumeHook'),
     dict(type='vidtx_mm.NonFiniteGuard'),
 ]

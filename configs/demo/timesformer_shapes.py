@@ -143,4 +143,8 @@ default_hooks = dict(
     ),
     logger=dict(interval=64),
 )
-custom_hooks = [dict(type='vidtx_mm.UnreadableVideosHook'), dict(type='vidtx_mm.NonFiniteGuard')]
+custom_hooks = [
+    dict(type='vidtx_mm.UnreadableVideosHook'),
+    dict(type='vidtx_mm.PreflightHook'),
+    dict(type='vidtx_mm.NonFiniteGuard'),
+]

@@ -144,4 +144,8 @@ default_hooks = dict(
     ),
     logger=dict(interval=16),
 )
-custom_hooks = [dict(type='vidtx_mm.UnreadableVideosHook'), dict(type='vidtx_mm.NonFiniteGuard')]
+custom_hooks = [
+    dict(type='vidtx_mm.UnreadableVideosHook'),
+    dict(type='vidtx_mm.PreflightHook'),
+    dict(type='vidtx_mm.NonFiniteGuard'),
+]

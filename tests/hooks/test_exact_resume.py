@@ -1,5 +1,6 @@
 """A resumed run is the uninterrupted one, to the last digit."""
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import torch
 import toy
 from mmengine.hooks import Hook
 from mmengine.runner import CheckpointLoader, Runner
+
+from vidtx_mm.hooks.exact_resume import SeededDataset
 
 CASES: dict[str, dict[str, Any]] = {
     'at the end of an epoch': dict(step=4),
@@ -24,7 +27,7 @@ CASES: dict[str, dict[str, Any]] = {
         step=5,
         checkpoint=dict(interval=2, by_epoch=False),
         train_cfg=dict(by_epoch=False, max_iters=9, val_interval=4),
-        train_dataloader=toy.loader(2, 4) | dict(sampler=dict(type='InfiniteSampler')),
+        train_dataloader=toy.loader(2, 4, persistent_workers=True) | dict(sampler=dict(type='InfiniteSampler')),
     ),
 }
 
@@ -81,6 +84,15 @@ def test_every_epoch_and_sample_is_augmented_anew(tmp_path: Path) -> None:
     values = torch.cat(collect.seen)
     assert len(values) == 3 * len(toy.Noisy())
     assert len(values.unique()) == len(values)
+
+
+def test_data_set_is_reached_through_its_wrapper() -> None:
+    """As hooks do that switch a pipeline."""
+    dataset = SeededDataset(toy.Noisy())
+    dataset.length = 5
+    assert len(dataset) == dataset.dataset.length == 5
+    assert not hasattr(dataset, '__getitems__')
+    assert len(pickle.loads(pickle.dumps(dataset))) == 5
 
 
 def test_another_batch_size_starts_the_epoch_anew(tmp_path: Path) -> None:

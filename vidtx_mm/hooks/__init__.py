@@ -3,6 +3,7 @@
 from .checkpoint import SafeCheckpointHook
 from .exact_resume import ExactResumeHook
 from .nonfinite import NonFiniteGuard
+from .preflight import PreflightHook
 from .unreadable import UnreadableVideosHook
 
-__all__ = ['ExactResumeHook', 'NonFiniteGuard', 'SafeCheckpointHook', 'UnreadableVideosHook']
+__all__ = ['ExactResumeHook', 'NonFiniteGuard', 'PreflightHook', 'SafeCheckpointHook', 'UnreadableVideosHook']

@@ -28,7 +28,7 @@ class SeededDataset(Dataset):
     """Seed all generators for each sample, by the seed that comes with its index."""
 
     def __init__(self, dataset: Any) -> None:
-        self.dataset = dataset
+        self.__dict__['dataset'] = dataset
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -42,6 +42,9 @@ class SeededDataset(Dataset):
         if name.startswith('__'):
             raise AttributeError(name)
         return getattr(self.dataset, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self.dataset, name, value)
 
 
 class SeededBatches:
@@ -124,6 +127,7 @@ class ExactResumeHook(Hook):
         elif isinstance(loop, IterBasedTrainLoop):  # has its iterator already, without the two
             if hasattr(sampler, '_indices_of_rank'):
                 sampler.indices = sampler._indices_of_rank()
+            loader._iterator = None  # and no persistent workers that have the old ones
             loop.dataloader_iterator = type(loop.dataloader_iterator)(loader)
         for name, gradient in self._checkpoint.get('gradients', {}).items():
             parameter = runner.model.get_parameter(name)
