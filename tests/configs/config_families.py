@@ -337,7 +337,9 @@ FAMILIES = {
 def family(name: str) -> Family:
     """The family of a config; a name that begins with none is a mistake in the name or a missing row here."""
     first, second, *_ = name.split('_')
-    return FAMILIES.get(f'{first}_{second}') or FAMILIES[first]
+    found = FAMILIES.get(f'{first}_{second}') or FAMILIES.get(first)
+    assert found, f'{name}: add the family {first!r} to FAMILIES in tests/configs/config_families.py'
+    return found
 
 
 def facts(name: str) -> dict[str, Any]:

@@ -84,8 +84,9 @@ def _other(value: Any) -> Any:
 
 
 def golden(name: str) -> dict[str, dict[str, Any]]:
-    """Stem of each config of a group to its resolved values."""
-    stored = json.loads((GOLDENS / f'{name}.json').read_text())
+    """Stem of each config of a group to its resolved values; empty for a group that has no golden."""
+    file = GOLDENS / f'{name}.json'
+    stored = json.loads(file.read_text()) if file.is_file() else {}
     return {stem: stored['all'] | own for stem, own in stored.items() if stem != 'all'}
 
 
