@@ -184,6 +184,22 @@ def test_video_checkpoint_in_a_detector_is_rejected() -> None:
             load_pretrained(target, file)
 
 
+@pytest.mark.parametrize('state', [{}, {'conv1.weight': torch.ones(1)}], ids=['empty', 'foreign'])
+@pytest.mark.parametrize('config', [DETECTOR, ESTIMATOR], ids=['detector', 'pose model'])
+def test_inits_of_the_hosts_refuse_files_without_weights_of_the_backbone(
+    config: Path, state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    cfg = Config.fromfile(config)
+    cfg.model.backbone.init_cfg = None
+    torch.save({'state_dict': state, 'meta': {'dataset_meta': {'classes': ('a',)}}}, tmp_path / 'a.pth')
+    if config == DETECTOR:
+        from mmdet.apis import init_detector as init
+    else:
+        from mmpose.apis import init_model as init
+    with pytest.raises(RuntimeError, match=r'ImageUniFormer: none of its \d+ keys .*vidtx convert'):
+        init(cfg, str(tmp_path / 'a.pth'), device='cpu')
+
+
 @pytest.mark.parametrize('config', [DETECTOR, ESTIMATOR], ids=['detector', 'pose model'])
 def test_image_side_below_32_is_rejected(config: Path) -> None:
     with pytest.raises(ValueError, match=r'the input is 64 x 31 \(H x W\).*at least 32 x 32: give a larger input'):
