@@ -1,0 +1,62 @@
+"""The fuzzer counts every kind of outcome, and a fixed small part of its cases meets the targets."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from harness import MARKER, OUTCOMES, Case, fuzz, table
+
+TOOL = Path(__file__).parents[2] / 'tools' / 'fuzz.py'
+
+
+def failing():
+    raise KeyError('backbone')
+
+
+def running(folder):
+    (folder / MARKER).mkdir()
+    return 'ok', ''
+
+
+ENDS = {
+    'ok': lambda folder: ('ok', ''),
+    'half changed': lambda folder: ('half changed', 'a detail'),
+    'raw traceback': lambda folder: failing(),
+    'hang': lambda folder: signal.pause(),
+    'crash': lambda folder: os.kill(os.getpid(), signal.SIGKILL),
+    'code run': running,
+}
+
+
+@pytest.mark.parametrize('outcome, end', ENDS.items(), ids=ENDS)
+def test_outcomes_are_told_apart(tmp_path, outcome, end):
+    case = Case('group', 'mutation', lambda: end(tmp_path))
+    result = next(fuzz(lambda draw, folder: case, seed=0, indices=[7], folder=tmp_path, seconds=2))
+    assert (result.index, result.group, result.mutation, result.outcome) == (7, 'group', 'mutation', outcome)
+    assert not (tmp_path / MARKER).exists()
+    text = table([result])
+    assert f'| group | 1 | {" | ".join(str(int(name == outcome)) for name in OUTCOMES)} |' in text
+    assert (f'{outcome}, case 7, group, mutation' in text) == (outcome != 'ok')
+    if outcome == 'raw traceback':
+        assert "KeyError: 'backbone' (test_fuzz.py:" in result.detail
+
+
+def test_the_seed_decides(tmp_path):
+    def target(draw, folder):
+        number = str(draw.random())
+        return Case('group', number, lambda: ('ok', ''))
+
+    first, second, other = (
+        [result.mutation for result in fuzz(target, seed, range(3), tmp_path)] for seed in (0, 0, 1)
+    )
+    assert first == second != other and len(set(first)) == 3
+
+
+def test_a_fixed_part_of_the_checkpoints(run_python, tmp_path):
+    done = run_python(['-W', 'ignore', TOOL, 'checkpoints', '--cases', 100, '--seed', 1], tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert '| all | 100 |' in done.stdout
