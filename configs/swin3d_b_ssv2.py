@@ -4,7 +4,7 @@ Recipe: github.com/SwinTransformer/Video-Swin-Transformer, configs/recognition/s
     swin_base_patch244_window1677_sthv2.py
 Published: top-1 69.6, top-5 92.7 with 1 x 3 views; 88.8M parameters, 320.6G multiply-adds a view
     (the README of that repository).
-    No flip, since classes tell left from right; there imgaug's RandAugment flips half of the clips all the same.
+    No flip, since classes distinguish left and right; there imgaug's RandAugment flips half of the clips all the same.
 Command: mim train mmaction swin3d_b_ssv2.py --launcher pytorch --gpus 8 --amp
     On N GPUs: --gpus N --cfg-options gpus=N, and a step still takes clips_per_step. On one:
     mim train mmaction swin3d_b_ssv2.py --amp --cfg-options gpus=1

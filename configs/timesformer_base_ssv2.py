@@ -3,7 +3,7 @@
 Recipe: arXiv 2102.05095, section 4 and appendix; github.com/facebookresearch/TimeSformer, configs/SSv2
 Published: top-1 59.1, top-5 85.6 with 1 x 3 views (the README of that repository);
     121.4M parameters, 196.7G multiply-adds a view (the paper).
-    No flip, since classes tell left from right. BGR frames, since the official reader gives them.
+    No flip, since classes distinguish left and right. BGR frames, as the official reader returns.
 Command: mim train mmaction timesformer_base_ssv2.py --launcher pytorch --gpus 8
     On N GPUs: --gpus N --cfg-options gpus=N, and a step still takes clips_per_step. On one:
     mim train mmaction timesformer_base_ssv2.py --cfg-options gpus=1

@@ -4,7 +4,7 @@ Recipe: arXiv 2102.05095, section 4 and appendix; github.com/facebookresearch/Ti
 Published: top-1 61.8, top-5 86.9 with 1 x 3 views (the README of that repository);
     121.9M parameters, 1,703G multiply-adds a view (the paper).
     The official loader resizes the position embedding by pos_interpolation="flat_nearest" (init_cfg); bicubic here.
-    No flip, since classes tell left from right. BGR frames, since the official reader gives them.
+    No flip, since classes distinguish left and right. BGR frames, as the official reader returns.
 Command: mim train mmaction timesformer_hr_ssv2.py --launcher pytorch --gpus 8
     On N GPUs: --gpus N --cfg-options gpus=N, and a step still takes clips_per_step. On one:
     mim train mmaction timesformer_hr_ssv2.py --cfg-options gpus=1

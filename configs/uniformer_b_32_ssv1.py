@@ -4,7 +4,7 @@ Recipe: github.com/Sense-X/UniFormer, video_classification/exp/uniformer_b32_sth
 Published: top-1 60.9 with 1 x 3 views; 49.7M parameters, 258.3G multiply-adds a view
     (the README there; multiply-adds counted by tools/complexity.py).
     From Kinetics-600 weights: top-1 61.0.
-    No flip, since classes tell left from right. BGR frames, since the official reader gives them.
+    No flip, since classes distinguish left and right. BGR frames, as the official reader returns.
     The data set comes as frames: make videos of them, or take RawframeDataset and RawFrameDecode.
     The official files list the classes by the alphabet: test one with custom_hooks.0.class_order=uniformer_ssv1.
 Command: mim train mmaction uniformer_b_32_ssv1.py --launcher pytorch --gpus 8 --amp

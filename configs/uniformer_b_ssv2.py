@@ -4,7 +4,7 @@ Recipe: github.com/Sense-X/UniFormer, video_classification/exp/uniformer_b16_sth
 Published: top-1 70.4 with 1 x 3 views; 49.7M parameters, 96.6G multiply-adds a view
     (the README there; multiply-adds counted by tools/complexity.py).
     From Kinetics-600 weights: top-1 70.2, with a drop path of 0.5.
-    No flip, since classes tell left from right. BGR frames, since the official reader gives them.
+    No flip, since classes distinguish left and right. BGR frames, as the official reader returns.
 Command: mim train mmaction uniformer_b_ssv2.py --launcher pytorch --gpus 8 --amp
     On N GPUs: --gpus N --cfg-options gpus=N, and a step still takes clips_per_step. On one:
     mim train mmaction uniformer_b_ssv2.py --amp --cfg-options gpus=1

@@ -3,7 +3,7 @@
 Recipe: github.com/Sense-X/UniFormer, video_classification/exp/uniformer_s16x4_hmdb51_prek400
 Published: top-1 77.5 on the first split with 5 x 3 views; 21.2M parameters, 41.7G multiply-adds a view
     (the README there; multiply-adds counted by tools/complexity.py).
-    BGR frames, since the official reader gives them. The published classifier may have 101 rows (its config says so).
+    BGR frames, as the official reader returns. The published classifier may have 101 rows (its config says so).
 Command: mim train mmaction uniformer_s_hmdb51.py --launcher pytorch --gpus 8 --amp
     On N GPUs: --gpus N --cfg-options gpus=N, and a step still takes clips_per_step. On one:
     mim train mmaction uniformer_s_hmdb51.py --amp --cfg-options gpus=1

@@ -4,7 +4,7 @@ Recipe: github.com/Sense-X/UniFormer, video_classification/exp/uniformer_s16_sth
 Published: top-1 67.7 with 1 x 3 views; 21.3M parameters, 41.7G multiply-adds a view
     (the README there; multiply-adds counted by tools/complexity.py).
     From Kinetics-600 weights: top-1 69.4.
-    No flip, since classes tell left from right. BGR frames, since the official reader gives them.
+    No flip, since classes distinguish left and right. BGR frames, as the official reader returns.
 Command: mim train mmaction uniformer_s_ssv2.py --launcher pytorch --gpus 8 --amp
     On N GPUs: --gpus N --cfg-options gpus=N, and a step still takes clips_per_step. On one:
     mim train mmaction uniformer_s_ssv2.py --amp --cfg-options gpus=1

@@ -29,7 +29,7 @@ epochs = 50
 checkpoint = 'https://storage.googleapis.com/scenic-bucket/vivit/kinetics_400/vivit_large_16x2_fe/checkpoint'
 
 # Model and clips.
-temporal_depth = 4  # blocks of the temporal encoder; loading tells where a file has more
+temporal_depth = 4  # blocks of the temporal encoder; loading checks that of a file
 
 # Body of vivit_epic: the same in all configs of this group (tools/sync_configs.py).
 _base_ = 'mmaction::_base_/default_runtime.py'

@@ -82,7 +82,7 @@ train_pipeline = [
     dict(type='vidtx_mm.ResizeShortSide', size=288, truncate=True),
     dict(type='vidtx_mm.ScaleJitter', scale_range=(0.9, 1.33)),
     dict(type='RandomCrop', size=256),
-    # A mirror image is another class where classes tell left from right.
+    # Flipping changes the class where classes distinguish left and right.
     dict(type='Flip', flip_ratio=0.5, flip_label_map={86: 87, 87: 86, 93: 94, 94: 93, 166: 167, 167: 166}),
     dict(type='vidtx_mm.RandAugment', policy='pixelwise', magnitude=20, num_ops=2),
     *packing,
