@@ -1,9 +1,14 @@
+import re
+import subprocess
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 import torch
 from mmaction.datasets import RepeatAugDataset
-from mmengine.registry import init_default_scope
+from mmengine.config import Config
+from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import Runner
 
 from vidtx_mm.datasets import VideoListDataset, parse_line
@@ -202,3 +207,23 @@ def test_without_repeats_one_clip(videos):
         'train.txt', [*steps[:3], *steps[-2:]], data_root=str(videos), data_prefix=dict(video=''), test_mode=True
     )
     assert tuple(data[0]['inputs'].shape) == (2, 3, 4, 48, 64)
+
+
+def test_frame_folders_by_the_change_that_the_docs_name(tmp_path):
+    """The command of docs/data.md makes a config of frame folders, whose data set reads frames."""
+    root = Path(__file__).resolve().parents[1]
+    (command,) = re.findall(r'```bash\n(sed .*?)```', (root / 'docs/data.md').read_text(), re.DOTALL)
+    config = tmp_path / 'uniformer_s_ssv1_frames.py'
+    subprocess.run(command.replace('> ', f'> {tmp_path}/'), shell=True, cwd=root, check=True)
+    (tmp_path / 'a').mkdir()
+    for number in range(1, 21):
+        cv2.imwrite(str(tmp_path / f'a/{number:05}.jpg'), np.full((48, 64, 3), 10 * number, np.uint8))
+    (tmp_path / 'list.txt').write_text('a 20 3\n')
+    cfg = Config.fromfile(config)
+    init_default_scope('mmaction')
+    for part in ('train', 'val', 'test'):
+        settings = cfg[f'{part}_dataloader'].dataset.to_dict()
+        data = DATASETS.build(settings | dict(ann_file=str(tmp_path / 'list.txt'), data_prefix=dict(img=str(tmp_path))))
+        clip = data[0]
+        assert int(clip['data_samples'].gt_label) == 3
+        assert clip['inputs'].shape[2] == 16

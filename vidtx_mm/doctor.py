@@ -69,6 +69,7 @@ HOST = (
     require('mmengine', '0.10.7', '1'),
     require('mmaction2', '1.2', '2'),
     require('importlib_metadata', '1', '100'),
+    require('av', '17', '100'),
     require('einops', '0.3', '1'),
 )
 DENSE = (HOST[1], HOST[2], Requirement(('mmcv',), '2.0.1', '2.2', OPERATORS, excluded=('mmcv-lite',)))
@@ -80,7 +81,7 @@ CAPABILITIES = (
         'see the traceback below, and include it in a bug report',
         required=True,
     ),
-    Capability('video decoding', (), probes.decoders, 'pip install decord opencv-contrib-python', required=True),
+    Capability('video decoding', (), probes.decoders, 'pip install av opencv-contrib-python', required=True),
     Capability('mim', (require('openmim', '0.3.9', '1'), require('setuptools', '40', '82')), probes.mim, MIM),
     Capability('GPU', (require('torch', '2.1', '3'),), probes.gpu, ''),
     Capability('detection', (*DENSE, require('mmdet', '3.3', '4')), probes.detection, OPERATORS),

@@ -21,6 +21,7 @@ GOOD = {
     'mmengine': '0.10.7',
     'mmaction2': '1.2.0',
     'importlib-metadata': '8.0',
+    'av': '18.1.0',
     'einops': '0.8.1',
     'mmcv': '2.1.0',
     'mmdet': '3.3.0',
@@ -68,7 +69,7 @@ def test_bare_python_from_a_clone(run_python: RunPython, tmp_path: Path) -> None
     done = run_python(['-S', DOCTOR], tmp_path)
     assert done.returncode == 1
     assert 'Traceback' not in done.stdout
-    for needed in ('pip install -e ".[recognition]"', '"torch>=2.1', '"mmaction2>=1.2', 'mmcv-lite==2.1.0', 'decord'):
+    for needed in ('pip install -e ".[recognition]"', '"torch>=2.1', '"mmaction2>=1.2', 'mmcv-lite==2.1.0', '"av>=17'):
         assert needed in done.stdout, needed
 
 

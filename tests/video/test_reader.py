@@ -2,10 +2,13 @@
 
 import io
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from videos import DAMAGE, forward, write_audio, write_video
@@ -234,3 +237,29 @@ def test_decoding_that_takes_too_long_is_given_up(tmp_path: Path, monkeypatch: p
         reader.get_frames([0])
     with pytest.raises(VideoError, match='a.mp4: is closed'):
         reader.get_frames([0])
+
+
+@pytest.mark.parametrize('size', [(2160, 3840), (4320, 7680)])
+def test_large_videos_do_not_take_the_memory_of_a_run(size: tuple[int, int], tmp_path: Path) -> None:
+    """Four clips of 32 frames, as in a test with several views, stay under 1.5 GiB in all."""
+    path = tmp_path / 'large.mp4'
+    with av.open(str(path), 'w') as container:
+        stream: Any = container.add_stream('libx264', rate=25, options={'preset': 'ultrafast'})
+        stream.height, stream.width = size
+        for value in (80, 160):
+            frame = av.VideoFrame(size[1], size[0], 'yuv420p')
+            for plane in frame.planes:
+                plane.update(bytes([value]) * plane.buffer_size)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    code = (
+        'import resource, sys; from vidtx_mm.transforms import VideoDecode, VideoInit; import numpy as np\n'
+        'results = VideoDecode()(VideoInit()(dict(filename=sys.argv[1])) | dict(frame_inds=np.arange(128) % 2))\n'
+        'print(*results["img_shape"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code, str(path)], capture_output=True, text=True, timeout=120, check=True
+    )
+    height, width, kilobytes = map(int, done.stdout.split()[-3:])
+    assert (height, width) == (1152, 2048)
+    assert kilobytes < 1.5 * 2**20

@@ -1,4 +1,4 @@
-"""Official annotation files of the data sets: which clip has which class, split by split."""
+"""Official annotation files of the data sets: the class of every clip, split by split."""
 
 import csv
 import json

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import decord
 import mmengine
 import numpy as np
 from matplotlib.figure import Figure
+
+from vidtx_mm.video import VideoReader
 
 RIGHT, WRONG = '#1b6ca8', '#c1272d'  # blue and red, distinct with color blindness too
 GRID: dict[str, Any] = dict(color='#d9d9d9', linewidth=0.6)
@@ -129,8 +130,8 @@ def draw_curves(curves: Curves, chance: float, file: Path) -> None:
 
 def read_clip(path: Path) -> np.ndarray:
     """Read all frames of a video, (T, H, W, 3) uint8 RGB."""
-    reader = decord.VideoReader(str(path), num_threads=1)
-    return reader.get_batch(range(len(reader))).asnumpy()
+    with VideoReader(path) as reader:
+        return reader.get_frames(range(len(reader)))
 
 
 def choose(predictions: Predictions) -> tuple[list[int], list[int]]:
