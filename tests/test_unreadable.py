@@ -105,3 +105,21 @@ def test_several_processes_write_each_name_once(tmp_path: Path) -> None:
         process.join(30)
     lines = path.read_text().splitlines()
     assert sorted(lines) == sorted(f'/data/{index}.mp4\ta reason of two lines' for index in range(20))
+
+
+def test_a_video_that_vanishes_during_the_run(folder: Path) -> None:
+    data = data_set(folder, test_mode=True, bad_videos=str(folder / 'bad.txt'))
+    (folder / 'a.mp4').unlink()
+    assert isinstance(data[0]['data_samples'], UnreadableClip)
+    assert (folder / 'bad.txt').read_text() == f'{folder / "a.mp4"}\tNo such file or directory\n'
+
+
+def test_one_pixel_and_strips_do_not_blow_up(folder: Path) -> None:
+    """Resizing a strip by its short side would make it thousands of pixels long."""
+    write_video(folder / 'a.mp4', size=(1, 1), pix_fmt='yuv444p')
+    write_video(folder / 'c.mp4', size=(16, 1280))
+    pipeline = [*PIPELINE[:3], dict(type='vidtx_mm.ResizeShortSide', size=320), *PIPELINE[3:]]
+    init_default_scope('mmaction')
+    options = dict(data_root=str(folder), data_prefix=dict(video=''), test_mode=True)
+    data = VideoListDataset('list.txt', pipeline, **options)
+    assert [isinstance(data[index]['data_samples'], UnreadableClip) for index in (0, 2)] == [False, True]
