@@ -8,9 +8,6 @@ Command: mim train mmaction configs/demo/timesformer_shapes.py
     From another folder: write the absolute path into data_root below.
 """
 
-_base_ = 'mmaction::_base_/default_runtime.py'
-custom_imports = dict(imports=['vidtx_mm'], allow_failed_imports=False)
-
 # Your data and schedule.
 data_root = 'data/shapes'
 ann_file_train = f'{data_root}/train.txt'  # lines: video class
@@ -22,13 +19,18 @@ batch_size = 16
 num_workers = 1  # decodes on the side what two cores train on
 lr = 2e-3
 epochs = 100
+attention = 'divided'  # over time, then over space
+
+# Body of demo_timesformer: the same in all configs of this group (tools/sync_configs.py).
+_base_ = 'mmaction::_base_/default_runtime.py'
+custom_imports = dict(imports=['vidtx_mm'], allow_failed_imports=False)
 
 model = dict(
     type='Recognizer3D',
     backbone=dict(
         type='vidtx_mm.VideoTimeSformer',
         arch=dict(embed_dims=64, depth=3, num_heads=4),
-        attention='divided',  # over time, then over space
+        attention=attention,
         num_frames=4,
         img_size=32,
         patch_size=8,  # 4 frames of 32 x 32: 4 x 4 x 4 tokens
@@ -124,10 +126,10 @@ val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 
 # The tables start near zero, where a patch says much of its colors and little of its place and time.
-table = dict(lr_mult=20.0, decay_mult=0.0)
+embedding = dict(lr_mult=20.0, decay_mult=0.0)
 optim_wrapper = dict(
     type='OptimWrapper',
-    paramwise_cfg=dict(norm_decay_mult=0.0, custom_keys=dict(pos_embed=table, time_embed=table)),
+    paramwise_cfg=dict(norm_decay_mult=0.0, custom_keys=dict(pos_embed=embedding, time_embed=embedding)),
     optimizer=dict(type='AdamW', lr=lr, betas=(0.9, 0.999), weight_decay=0.01),
     clip_grad=dict(max_norm=1.0),
 )
