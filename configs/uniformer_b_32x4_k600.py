@@ -4,7 +4,6 @@ Recipe: github.com/Sense-X/UniFormer, video_classification/exp/uniformer_b32x4_k
 Published: top-1 84.5 with 4 x 1 views; 49.9M parameters, 258.3G multiply-adds a view
     (the README there; multiply-adds counted by tools/complexity.py).
     84.5 is a later run of the authors on 32 GPUs, with these settings; the paper reports 84.8.
-    The published classifier has its own class order: see docs/uniformer.md.
 Command: mim train mmaction uniformer_b_32x4_k600.py --launcher pytorch --gpus 32 --amp
     On N GPUs: --gpus N --cfg-options gpus=N, and a step still takes clips_per_step. On one:
     mim train mmaction uniformer_b_32x4_k600.py --amp --cfg-options gpus=1

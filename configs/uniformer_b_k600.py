@@ -3,7 +3,6 @@
 Recipe: github.com/Sense-X/UniFormer, video_classification/exp/uniformer_b16x4_k600
 Published: top-1 84.0 with 4 x 1 views; 49.9M parameters, 96.6G multiply-adds a view
     (the README there; multiply-adds counted by tools/complexity.py).
-    The published classifier has its own class order: see docs/uniformer.md.
 Command: mim train mmaction uniformer_b_k600.py --launcher pytorch --gpus 8 --amp
     On N GPUs: --gpus N --cfg-options gpus=N, and a step still takes clips_per_step. On one:
     mim train mmaction uniformer_b_k600.py --amp --cfg-options gpus=1

@@ -10,7 +10,7 @@ import torch
 from config_families import ABSENT, CONFIG_DIR, CONFIGS, DATALOADERS, FAMILIES, KNOBS, facts, family, flat, load
 from mmengine.config import Config
 from mmengine.registry import PARAM_SCHEDULERS
-from resolved import groups, unused, variables
+from resolved import groups, resolved, unused, variables
 
 import vidtx_mm  # noqa: F401
 from vidtx_mm.benchmark.complexity import build_on_meta, count_config
@@ -46,6 +46,25 @@ def test_copied_alone_it_is_the_same(path: Path, tmp_path: Path) -> None:
     copy = tmp_path / path.name
     copy.write_text(path.read_text())
     assert load(copy).to_dict() == load(path).to_dict()
+
+
+@one_of_a_group
+def test_dumped_it_is_the_same(path: Path, tmp_path: Path) -> None:
+    """As a run writes it into its work dir."""
+    dumped = tmp_path / path.name
+    load(path).dump(dumped)
+    assert resolved(dumped) == resolved(path)
+
+
+@one_of_a_group
+def test_an_option_reaches_one_data_loader(path: Path) -> None:
+    """Data loaders and pipelines are built from each other, yet stand on their own."""
+    cfg, before = load(path), load(path)
+    cfg.merge_from_dict({'train_dataloader.batch_size': 3, 'val_dataloader.dataset.pipeline.1.clip_len': 5})
+    assert cfg.train_dataloader.batch_size == 3 and cfg.val_dataloader.dataset.pipeline[1].clip_len == 5
+    assert cfg.test_dataloader == before.test_dataloader
+    assert cfg.val_dataloader.batch_size == before.val_dataloader.batch_size
+    assert cfg.train_dataloader.dataset == before.train_dataloader.dataset
 
 
 @every_config
