@@ -1,6 +1,5 @@
-"""Fine-tuning: the config it writes, its presets, the whole run on generated clips, and what stops it."""
+"""Fine-tuning: the config it writes, its presets, and what stops it; tests/test_docs_finetune.py runs all of it."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import vidtx_mm
 from vidtx_mm.apis import finetune, recipe
 from vidtx_mm.apis.config_text import replace_header, replace_values, variables
 from vidtx_mm.apis.finetune import Plan, plan_finetune, write_plan
-from vidtx_mm.apis.recognizer import load_recognizer
 from vidtx_mm.cli import main
 from vidtx_mm.demo.shapes import CLASSES, ShapesSpec, make_clip, write_mp4
 from vidtx_mm.weights import CheckpointError
@@ -96,19 +94,6 @@ def test_published_recipes(
 
 def test_stages_of_a_backbone() -> None:
     assert recipe.num_stages(Config.fromfile(finetune.find_config('vivit_shapes'))) == 6
-
-
-def test_the_whole_run(shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    """Through the host's own training and test; the run then predicts by names of its own."""
-    work_dir = tmp_path / 'run'
-    options = f'--config swin3d_shapes --from-scratch --epochs 1 --batch 4 --work-dir {work_dir}'.split()
-    assert main(['finetune', str(shapes), *options]) == 0, capsys.readouterr().err
-    last = capsys.readouterr().out.splitlines()[-1]
-    assert re.fullmatch(rf'finetune: top-1 \d\.\d\d on 3 validation clips, {work_dir}', last)
-    recognizer = load_recognizer(run=work_dir)
-    assert recognizer.classes == ('growing', 'left', 'right') and recognizer.checkpoint.endswith('.pth')
-    assert main(['finetune', str(shapes), *options]) == 2
-    assert 'holds a run already: go on with `vidtx train' in capsys.readouterr().err
 
 
 def test_dry_run_trains_nothing(shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import vidtx_mm
+from vidtx_mm.apis.zoo import published
 from vidtx_mm.weights import CheckpointError
 from vidtx_mm.weights.labels import PERMUTATIONS
 
@@ -160,3 +161,17 @@ def test_list_models() -> None:
     assert vidtx_mm.list_models('no such*') == []
     with pytest.raises(AttributeError, match='list_model'):
         _ = vidtx_mm.list_model
+
+
+@pytest.mark.parametrize(
+    ('config', 'weights'),
+    [
+        ('swin3d_t_k400', 'swin3d_t_k400'),  # of three with this data, those of its name
+        ('uniformer_s_k400', 'uniformer_s_k400-mmaction2'),  # its own have a page alone
+        ('swin3d_t_split_k400', None),
+        ('swin3d_shapes', None),
+    ],
+)
+def test_published_weights_of_a_config(config: str, weights: str | None) -> None:
+    found = published(config)
+    assert (found and found.weights) == weights

@@ -104,7 +104,7 @@ def test_class_names_of_a_config(demo_run: Any, tmp_path: Path) -> None:
         ({}, 'give a config or the work dir of a run'),
         (dict(config='swin3d_shapes', run='x'), 'not both'),
         (dict(config='swin3d_shape'), 'did you mean swin3d_shapes'),
-        (dict(config='swin3d_shapes'), 'no address is published'),
+        (dict(config='swin3d_shapes'), 'no published weights with an address: give --checkpoint'),
         (dict(config='swin3d_shapes', device='cuda'), 'sees no GPU: use --device cpu'),
         (dict(config='swin3d_shapes', device='gpu'), "device 'gpu' is unknown"),
         (dict(run='nowhere'), 'nowhere holds no config'),

@@ -19,7 +19,7 @@ from .folders import Folder, read_folder
 from .host import host_command, run_logged
 from .recipe import FROM_SCRATCH, PRESETS, Recipe
 from .recognizer import find_run
-from .zoo import find_checkpoint, list_models
+from .zoo import find_checkpoint, published
 
 
 @dataclass(frozen=True)
@@ -115,8 +115,8 @@ def find_start(cfg: Config, name: str, checkpoint: str | Path | None = None) -> 
         ValueError: if there is none.
         CheckpointError: if it cannot be fetched, with its address.
     """
-    published = next((info.url for info in list_models(name, pretrained=True) if info.weights == name), None)
-    start = checkpoint or published or cfg.get('checkpoint')
+    known = published(name)
+    start = checkpoint or (known.url if known else cfg.get('checkpoint'))
     if start is None:
         raise ValueError(f'{name} has no published weights to start from: give --checkpoint FILE, or --from-scratch')
     found = find_checkpoint(start)

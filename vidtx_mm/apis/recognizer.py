@@ -17,7 +17,7 @@ from vidtx_mm.weights import CheckpointError, adapt, open_checkpoint
 
 from .configs import find_config
 from .models import choose_classes, head_at_init
-from .zoo import find_checkpoint
+from .zoo import find_checkpoint, published
 
 VIEWS = {'test': 'test_dataloader', 'one': 'val_dataloader'}
 
@@ -61,7 +61,7 @@ def load_recognizer(
 
     Args:
         config: name or file of a config.
-        checkpoint: a file, a web address or a weights id; by default the id that is the config's name.
+        checkpoint: a file, a web address or a weights id; by default what is published for the config.
         run: the work dir of a run, in place of both: its config and its best checkpoint, else its last.
         device: as for torch, or 'auto' for a GPU where there is one.
         cfg_options: changes to the config.
@@ -78,7 +78,12 @@ def load_recognizer(
     assert config is not None
     place = find_device(device)
     file = find_config(config)
-    weights = find_checkpoint(checkpoint or file.stem)
+    if checkpoint is None:
+        found = published(file.stem)
+        if found is None:
+            raise ValueError(f'{file.stem} has no published weights with an address: give --checkpoint FILE')
+        checkpoint = found.url
+    weights = find_checkpoint(checkpoint)
     cfg = Config.fromfile(file)
     cfg.merge_from_dict(dict(cfg_options or {}))
     if 'cls_head' not in cfg.model:

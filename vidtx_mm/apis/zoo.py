@@ -80,6 +80,14 @@ def _matching(pattern: str) -> Iterator[ModelInfo]:
     return (info for info in _entries() if fnmatch(info.config, pattern) or fnmatch(info.weights, pattern))
 
 
+def published(config: str) -> ModelInfo | None:
+    """Return the weights published for a config's own task: those of its name, else others on the same data."""
+    own = [info for info in _entries() if info.config == config and info.pretrained]
+    data = next((info.data for info in _entries() if info.weights == config), None)
+    ranked = sorted((info for info in own if info.data == data), key=lambda info: info.weights != config)
+    return ranked[0] if ranked else None
+
+
 def find_checkpoint(checkpoint: str | Path) -> str:
     """The path or web address that a checkpoint's name stands for: a file, an address, or a weights id of the zoo.
 
