@@ -162,7 +162,13 @@ def _opened(weights: Mapping[Any, Any], container: str, name: str) -> Opened:
         raise CheckpointError(f'{name}: {error}') from error
     while prefix := next((p for p in WRAPPERS if tensors and all(key.startswith(p) for key in tensors)), ''):
         tensors = {key.removeprefix(prefix): tensor for key, tensor in tensors.items()}
-    return Opened(tensors, container, name)
+    return Opened(tensors, container, name, _classes(content))
+
+
+def _classes(content: Mapping[str, Any]) -> tuple[str, ...]:
+    meta = content.get('meta')
+    data = meta.get('dataset_meta') if isinstance(meta, Mapping) else None
+    return tuple(data.get('classes') or ()) if isinstance(data, Mapping) else ()
 
 
 def _is_state_dict(value: object) -> bool:
