@@ -246,3 +246,11 @@ def test_equal_names_of_different_addresses_do_not_meet_in_the_cache():
     assert len(names) == 2
     assert cached_path('https://host/a/swin3d_t-7615ae03.pth').name == 'swin3d_t-7615ae03.pth'
     assert cached_path('https://host/a/model.safetensors?download=true').suffix == '.safetensors'
+
+
+def test_class_names_that_mmengine_saved(tmp_path):
+    meta = dict(dataset_meta=dict(classes=('clap', 'wave')))
+    torch.save(dict(state_dict={'fc.weight': torch.ones(1)}, meta=meta), tmp_path / 'named.pth')
+    assert open_checkpoint(tmp_path / 'named.pth').classes == ('clap', 'wave')
+    for meta in ({}, None, dict(dataset_meta=None), dict(dataset_meta=dict(classes=None))):
+        assert open_checkpoint(dict(state_dict={'fc.weight': torch.ones(1)}, meta=meta)).classes == ()

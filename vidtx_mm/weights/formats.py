@@ -62,7 +62,7 @@ def open_checkpoint(path_or_dict: str | Path | Mapping[str, Any]) -> Opened:
             that are not plain data, no tensors, or tensors that are not dense arrays of numbers.
     """
     if isinstance(path_or_dict, Mapping):
-        return _opened(*_contained(path_or_dict, 'a dict in memory'), 'a dict in memory')
+        return _opened('a dict in memory', *_contained(path_or_dict, 'a dict in memory'))
     name = str(path_or_dict)
     try:
         path = fetch(name) if is_url(name) else Path(name).expanduser()
@@ -77,7 +77,7 @@ def open_checkpoint(path_or_dict: str | Path | Mapping[str, Any]) -> Opened:
             'is correct, or download it again'
         )
     try:
-        weights, container = READERS[kind](path)
+        read = READERS[kind](path)
     except CheckpointError:
         raise
     except pickle.UnpicklingError as error:
@@ -86,10 +86,10 @@ def open_checkpoint(path_or_dict: str | Path | Mapping[str, Any]) -> Opened:
         if 'Object arrays' in str(error):  # of np.load, which would have to unpickle them
             raise CheckpointError(f'{path} has arrays of Python objects: save arrays of numbers') from error
         raise CheckpointError(f'{path} is a damaged {kind} file ({_first_line(error)}): {_again(path)}') from error
-    return _opened(weights, container, str(path))
+    return _opened(str(path), *read)
 
 
-def _read_torch(path: Path) -> tuple[Mapping[Any, Any], str]:
+def _read_torch(path: Path) -> tuple[Any, ...]:
     with path.open('rb') as file:
         zipped = file.read(2) == b'PK'  # else a pickle of torch before 1.6
     if zipped and (entry := _damaged_entry(path)):
@@ -123,7 +123,7 @@ def _is_intact(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bool:
     return True
 
 
-def _read_safetensors(path: Path) -> tuple[Mapping[Any, Any], str]:
+def _read_safetensors(path: Path) -> tuple[Any, ...]:
     try:
         from safetensors.torch import load_file
     except ImportError as error:
@@ -131,7 +131,8 @@ def _read_safetensors(path: Path) -> tuple[Mapping[Any, Any], str]:
     return _contained(load_file(path), str(path))
 
 
-READERS: dict[str, Callable[[Path], tuple[Mapping[Any, Any], str]]] = {
+# The weights, the key of their container, and class names where the format has them.
+READERS: dict[str, Callable[[Path], tuple[Any, ...]]] = {
     'PyTorch': _read_torch,
     'safetensors': _read_safetensors,
     'NumPy': read_npz,
@@ -139,8 +140,8 @@ READERS: dict[str, Callable[[Path], tuple[Mapping[Any, Any], str]]] = {
 }
 
 
-def _contained(content: Mapping[Any, Any], name: str) -> tuple[Mapping[Any, Any], str]:
-    """Return the weights in ``content`` and the key of their container."""
+def _contained(content: Mapping[Any, Any], name: str) -> tuple[Mapping[Any, Any], str, tuple[str, ...]]:
+    """Return the weights in ``content``, the key of their container, and the class names."""
     container = next((key for key in CONTAINERS if _is_state_dict(content.get(key))), 'raw')
     weights = content if container == 'raw' else content[container]
     others = [key for key, value in weights.items() if not isinstance(value, Tensor | np.ndarray)]
@@ -149,10 +150,13 @@ def _contained(content: Mapping[Any, Any], name: str) -> tuple[Mapping[Any, Any]
             f'{name} has no weights at the top or under {", ".join(map(repr, CONTAINERS))}: it holds '
             f'{listed(others) or "nothing"}. Give a state dict, or a dict with one under such a key'
         )
-    return weights, container
+    meta = content.get('meta')
+    data = meta.get('dataset_meta') if isinstance(meta, Mapping) else None
+    classes = tuple(data.get('classes') or ()) if isinstance(data, Mapping) else ()
+    return weights, container, classes
 
 
-def _opened(weights: Mapping[Any, Any], container: str, name: str) -> Opened:
+def _opened(name: str, weights: Mapping[Any, Any], container: str, classes: tuple[str, ...] = ()) -> Opened:
     """Check the tensors and strip the prefixes of wrappers."""
     try:
         if others := [key for key in weights if not isinstance(key, str)]:
@@ -162,13 +166,7 @@ def _opened(weights: Mapping[Any, Any], container: str, name: str) -> Opened:
         raise CheckpointError(f'{name}: {error}') from error
     while prefix := next((p for p in WRAPPERS if tensors and all(key.startswith(p) for key in tensors)), ''):
         tensors = {key.removeprefix(prefix): tensor for key, tensor in tensors.items()}
-    return Opened(tensors, container, name, _classes(content))
-
-
-def _classes(content: Mapping[str, Any]) -> tuple[str, ...]:
-    meta = content.get('meta')
-    data = meta.get('dataset_meta') if isinstance(meta, Mapping) else None
-    return tuple(data.get('classes') or ()) if isinstance(data, Mapping) else ()
+    return Opened(tensors, container, name, classes)
 
 
 def _is_state_dict(value: object) -> bool:
