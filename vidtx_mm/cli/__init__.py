@@ -15,6 +15,7 @@ COMMANDS = (
     'timeline',
     'finetune',
     'features',
+    'export',
     'models',
     'check-videos',
     'make-lists',
