@@ -122,11 +122,11 @@ class VideoTimeSformer(Backbone):
         else:
             time = resize_time_table(self.time_embed, frames, self.pos_interpolation)
             patches = patches.unflatten(0, (batch, frames)) + time[:, :, None, None]
-        tokens = torch.cat([cls.expand(len(patches), -1, -1), patches.flatten(1, 3)], 1)
+        tokens = torch.cat([cls.expand(patches.shape[0], -1, -1), patches.flatten(1, 3)], 1)
         return tokens, (patches.shape[1], height, width)
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
-        clip = (len(x), x.shape[2])
+        clip = (x.shape[0], x.shape[2])
         tokens, grid = self.embed(x)
         # In the other orders, the last class token does not depend on the attention over time of its block, whose
         # parameters must get gradients all the same.

@@ -100,7 +100,7 @@ class TimeSformerBlock(nn.Module):
         groups = []
         for lattice in split_lattices(self.norm1(patches), self.scheme.stride):
             tokens, layout = self.scheme.partition.split(lattice)
-            repeated = cls.expand(-1, len(tokens) // len(cls), -1).reshape(-1, 1, cls.shape[-1])
+            repeated = cls.expand(-1, tokens.shape[0] // cls.shape[0], -1).reshape(-1, 1, cls.shape[-1])
             groups.append((torch.cat([repeated, tokens], 1), layout))
         return groups
 
@@ -109,7 +109,7 @@ class TimeSformerBlock(nn.Module):
         class_residuals, patch_residuals = [], []
         for tokens, layout in self.groups(cls, patches):
             residual = self.drop_path(self.attn(tokens))
-            class_residuals.append(residual[:, 0].unflatten(0, (len(cls), -1)))
+            class_residuals.append(residual[:, 0].unflatten(0, (cls.shape[0], -1)))
             patch_residuals.append(self.scheme.partition.merge(residual[:, 1:], layout))
         averaged = torch.cat(class_residuals, 1).mean(1, keepdim=True)
         return averaged, merge_lattices(patch_residuals, patches.shape, self.scheme.stride)
@@ -117,7 +117,7 @@ class TimeSformerBlock(nn.Module):
     def attend_class(self, cls: Tensor, patches: Tensor) -> Tensor:
         """The first result of :meth:`attend`, without computing the second."""
         residuals = [self.drop_path(self.attn.first(tokens)) for tokens, _ in self.groups(cls, patches)]
-        return torch.cat([r.unflatten(0, (len(cls), -1)) for r in residuals], 1).mean(1)
+        return torch.cat([r.unflatten(0, (cls.shape[0], -1)) for r in residuals], 1).mean(1)
 
     def forward(self, x: Tensor, grid: tuple[int, int, int], class_only: bool = False) -> Tensor:
         """With ``class_only``, return the class token alone, (B, 1, C), and compute no more than it needs."""

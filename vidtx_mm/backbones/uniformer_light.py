@@ -131,7 +131,7 @@ class LightUniFormer(UniFormer):
         check_input(x, self.in_channels, self.ndim)
         self._check_size(x)
         outputs = []
-        state = State(self.cls_token.expand(len(x), -1, -1), x)
+        state = State(self.cls_token.expand(x.shape[0], -1, -1), x)
         for stage in range(self.out_indices[-1] + 1):
             if stage == LOCAL_STAGES + 1:
                 state = State(self.cls_upsample(state.cls), state.x, self._halve(state))

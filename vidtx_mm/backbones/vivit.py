@@ -220,7 +220,7 @@ class ViViT(Backbone):
         if self.pool == 'cls':
             return norm(x[:, :, 0]).mean(1)
         x = norm(x[:, :, self.prefix :])
-        return x.mean((1, 2)) if self.pool == 'avg' else x.reshape(len(x), *grid, -1).movedim(-1, 1).contiguous()
+        return x.mean((1, 2)) if self.pool == 'avg' else x.reshape(x.shape[0], *grid, -1).movedim(-1, 1).contiguous()
 
     def stage_modules(self) -> list[list[nn.Module]]:
         stages: list[list[nn.Module]] = [[block] for block in self.blocks]

@@ -17,8 +17,10 @@ def chunked(function: Callable[[Tensor], Tensor], x: Tensor, values: int) -> Ten
         x: (N, ...).
         values: size of the largest intermediate result per entry; a chunk makes at most ``CHUNK_VALUES`` of them.
     """
+    if torch.compiler.is_compiling() or torch.is_grad_enabled() or x.device.type != 'cpu':
+        return function(x)
     chunks = math.ceil(len(x) * values / CHUNK_VALUES)
-    if chunks <= 1 or torch.is_grad_enabled() or torch.compiler.is_compiling() or x.device.type != 'cpu':
+    if chunks <= 1:
         return function(x)
     # Write each chunk at once: a list of results to concatenate would fragment the memory just freed.
     size = math.ceil(len(x) / chunks)
