@@ -14,6 +14,7 @@ COMMANDS = (
     'predict',
     'timeline',
     'finetune',
+    'report',
     'features',
     'export',
     'models',

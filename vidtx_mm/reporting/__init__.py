@@ -1,0 +1,1 @@
+"""Reports of runs: records, metrics, figures and the page that holds them."""
