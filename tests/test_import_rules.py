@@ -23,6 +23,7 @@ RULES = {
     'video': {'.checks', 'numpy', 'av', 'decord', 'cv2'},
     'datasets': {'.checks', '.labels', '.registry', '.video', 'torch', 'mmengine', 'mmaction'},
     'hooks': {'.checks', '.datasets', '.registry', 'numpy', 'torch', 'mmengine', 'mmaction'},
+    'reporting': {'numpy', 'cv2', 'matplotlib'},
     'optim': {'.checks', '.registry', 'torch', 'mmengine'},
     'weights': {'.checks', '.layers.position', 'torch', 'numpy', 'safetensors', 'msgpack'},
     'weights.initializers': {'.weights', '.registry', 'torch', 'mmengine'},

@@ -109,11 +109,12 @@ def test_an_unreadable_video_is_named_and_counts_as_wrong(run: Path, clips: Any,
     copy = tmp_path / 'run'
     shutil.copytree(run, copy)
     names = clips.val.read_text().splitlines()
-    (tmp_path / 'list.txt').write_text('\n'.join([*names[1:], f'{tmp_path}/gone.mp4 3']))
+    (tmp_path / 'cut.mp4').write_bytes((clips.root / 'val_0.mp4').read_bytes()[:300])
+    (tmp_path / 'list.txt').write_text('\n'.join([*names[1:], f'{tmp_path}/cut.mp4 3']))
     config = copy / 'swin3d_shapes.py'
     config.write_text(config.read_text().replace(str(clips.val), str(tmp_path / 'list.txt')))
     found = make_report(copy)
-    assert found.clips == len(names) and 'gone.mp4' in found.page.read_text()
+    assert found.clips == len(names) and 'cut.mp4' in found.page.read_text()
 
 
 def test_frames_are_spread_over_the_video(clips: Any) -> None:

@@ -45,7 +45,7 @@ class Exported:
 
     @property
     def agrees(self) -> bool:
-        """Whether the difference is rounding."""
+        """Return whether the difference is rounding."""
         return self.difference <= TOLERANCE * max(1.0, self.largest)
 
     def __str__(self) -> str:

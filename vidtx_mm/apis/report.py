@@ -31,7 +31,7 @@ SPLITS = ('val', 'test')
 
 @dataclass(frozen=True)
 class Report:
-    """What a report says in short, and its page."""
+    """Summary of a report, and its page."""
 
     page: Path
     top1: float
