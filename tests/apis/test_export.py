@@ -79,5 +79,5 @@ def test_absent_onnx_names_the_command(tmp_path: Path, monkeypatch: pytest.Monke
     import sys
 
     monkeypatch.setitem(sys.modules, 'onnxruntime', None)
-    with pytest.raises(ModuleNotFoundError, match='onnxruntime is not installed: pip install onnx onnxscript'):
+    with pytest.raises(ModuleNotFoundError, match='onnxruntime is not installed: pip install onnx onnxruntime'):
         export(nn.Identity(), torch.zeros(1, 2), tmp_path / 'a.onnx')

@@ -140,7 +140,7 @@ def _write_onnx(model: nn.Module, x: Tensor, path: Path, shapes: Any) -> Callabl
         import onnxscript  # noqa: F401  the exporter needs it
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f'{error.name} is not installed: pip install onnx onnxscript onnxruntime', name=error.name
+            f'{error.name} is not installed: pip install onnx onnxruntime onnxscript', name=error.name
         ) from error
     with torch.no_grad():
         program = torch.onnx.export(
