@@ -12,7 +12,7 @@ from forms import TINY as SWIN
 from forms import official, torchvision
 from harness import Case
 from helpers import Recognizer, randomized
-from mutations import BYTE_MUTATIONS, STATE_MUTATIONS
+from mutations import BYTE_MUTATIONS, STATE_MUTATIONS, mutate_bytes
 from torch import Tensor
 from vivit_forms import TINY as VIVIT
 from vivit_forms import flax, with_head
@@ -93,9 +93,7 @@ def checkpoint(draw: random.Random, folder: Path) -> Case:
     path = folder / f'mutated.{suffix}'
     if mutation in BYTE_MUTATIONS:
         write(state, path)
-        content = bytearray(path.read_bytes())
-        BYTE_MUTATIONS[mutation](draw, content)
-        path.write_bytes(content)
+        mutate_bytes(draw, path, mutation)
     else:
         STATE_MUTATIONS[mutation][0](draw, state, folder)
         write(state, path)

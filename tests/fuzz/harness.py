@@ -7,6 +7,7 @@ import resource
 import select
 import signal
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -26,6 +27,7 @@ OUTCOMES = (
     'code run',
 )
 BAD = OUTCOMES[3:]
+SHOWN = 30  # bad cases in a table
 # Audit events of a program that does something else than read: none may occur.
 EVENTS = ('os.system', 'os.exec', 'os.posix_spawn', 'os.fork', 'os.mkdir', 'subprocess.Popen', 'socket.connect')
 MARKER = 'code_was_run'
@@ -53,17 +55,21 @@ class Result:
 
 
 def fuzz(
-    target: Target, seed: int, indices: Iterable[int], folder: Path, seconds: float = 20, gibibytes: float = 3
+    target: Target, seed: int, indices: Iterable[int], seconds: float = 20, gibibytes: float = 3
 ) -> Iterator[Result]:
-    """Run cases of ``target``; ``seed`` and index determine each. ``gibibytes`` is memory beyond the present."""
+    """Run cases of ``target``, each determined by ``seed`` and index, in a temporary folder of its own.
+
+    Args:
+        seconds: limit of time.
+        gibibytes: limit of memory beyond that of this process.
+    """
     for index in indices:
-        lines, died = _run_child(target, f'{seed}-{index}', folder, seconds, gibibytes)
+        with tempfile.TemporaryDirectory() as own:
+            lines, died = _run_child(target, f'{seed}-{index}', Path(own), seconds, gibibytes)
+            marked = (Path(own) / MARKER).exists()
         group, mutation = lines[0] if lines else ('', 'making the input')
         outcome, detail = lines[1] if len(lines) > 1 else (died, '')
-        if (folder / MARKER).exists():
-            outcome = 'code run'
-            (folder / MARKER).rmdir()
-        yield Result(index, group, mutation, outcome, detail)
+        yield Result(index, group, mutation, 'code run' if marked else outcome, detail)
 
 
 def _run_child(target: Target, seed: str, folder: Path, seconds: float, gibibytes: float) -> tuple[list, str]:
@@ -128,9 +134,7 @@ def table(results: Iterable[Result]) -> str:
         (result.group, result.mutation.partition(' (')[0]) for result in results if result.outcome == 'silent'
     )
     lines += ['', *(f'silent, {group}, {mutation}: {count}' for (group, mutation), count in sorted(silent.items()))]
-    lines += [
-        f'{result.outcome}, case {result.index}, {result.group}, {result.mutation}: {result.detail}'
-        for result in results
-        if result.outcome in BAD
-    ]
+    bad = [result for result in results if result.outcome in BAD]
+    lines += [f'{r.outcome}, case {r.index}, {r.group}, {r.mutation}: {r.detail}' for r in bad[:SHOWN]]
+    lines += [f'... {len(bad) - SHOWN} more'] * (len(bad) > SHOWN)
     return '\n'.join(lines)

@@ -241,3 +241,9 @@ BYTE_MUTATIONS: Mapping[str, Callable[[Draw, bytearray], None]] = {
     'bytes: appended': _append,
     'bytes: other digits': _digits,
 }
+
+
+def mutate_bytes(draw: Draw, path: Path, mutation: str) -> None:
+    content = bytearray(path.read_bytes())
+    BYTE_MUTATIONS[mutation](draw, content)
+    path.write_bytes(content)

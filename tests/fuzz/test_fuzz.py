@@ -33,11 +33,12 @@ ENDS = {
 
 
 @pytest.mark.parametrize('outcome, end', ENDS.items(), ids=ENDS)
-def test_outcomes_are_told_apart(tmp_path, outcome, end):
-    case = Case('group', 'mutation', lambda: end(tmp_path))
-    result = next(fuzz(lambda draw, folder: case, seed=0, indices=[7], folder=tmp_path, seconds=2))
+def test_outcomes_are_told_apart(outcome, end):
+    def target(draw, folder):
+        return Case('group', 'mutation', lambda: end(folder))
+
+    result = next(fuzz(target, seed=0, indices=[7], seconds=2))
     assert (result.index, result.group, result.mutation, result.outcome) == (7, 'group', 'mutation', outcome)
-    assert not (tmp_path / MARKER).exists()
     text = table([result])
     assert f'| group | 1 | {" | ".join(str(int(name == outcome)) for name in OUTCOMES)} |' in text
     assert (f'{outcome}, case 7, group, mutation' in text) == (outcome != 'ok')
@@ -45,18 +46,17 @@ def test_outcomes_are_told_apart(tmp_path, outcome, end):
         assert "KeyError: 'backbone' (test_fuzz.py:" in result.detail
 
 
-def test_the_seed_decides(tmp_path):
+def test_the_seed_decides():
     def target(draw, folder):
         number = str(draw.random())
         return Case('group', number, lambda: ('ok', ''))
 
-    first, second, other = (
-        [result.mutation for result in fuzz(target, seed, range(3), tmp_path)] for seed in (0, 0, 1)
-    )
+    first, second, other = ([result.mutation for result in fuzz(target, seed, range(3))] for seed in (0, 0, 1))
     assert first == second != other and len(set(first)) == 3
 
 
-def test_a_fixed_part_of_the_checkpoints(run_python, tmp_path):
-    done = run_python(['-W', 'ignore', TOOL, 'checkpoints', '--cases', 100, '--seed', 1], tmp_path)
+@pytest.mark.parametrize('target, cases', [('checkpoints', 80), ('lists', 80)])
+def test_a_fixed_part_meets_the_targets(run_python, tmp_path, target, cases):
+    done = run_python(['-W', 'ignore', TOOL, target, '--cases', cases, '--seed', 1], tmp_path)
     assert done.returncode == 0, done.stdout
-    assert '| all | 100 |' in done.stdout
+    assert f'| all | {cases} |' in done.stdout

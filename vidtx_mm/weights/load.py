@@ -173,7 +173,7 @@ def adapt(opened: Opened, model: nn.Module, options: Options | None = None) -> t
         report.add(key, 'dropped', reason)
     report.notes += [order_note] if order_note and head.keys() & state_dict.keys() else []
     report.notes += _inflation_notes(options.inflate, context, report)
-    report.notes += family.remarks(source, file, model) if family.remarks else []
+    report.notes += family.remarks(source, file, model, backbone) if family.remarks else []
     report.count(model, state_dict)
     return state_dict, report
 

@@ -250,7 +250,7 @@ class Family:
     Attributes:
         name: ``Backbone.family``.
         inflate: the kernel rule with which the published models were made.
-        remarks: returns notes for the report, from (source, checkpoint, model).
+        remarks: returns notes for the report, from (source, checkpoint, model, backbone).
         derived: buffers in files that the model computes itself. Rules may read them, nothing loads them.
         advice: pattern of keys that only the file or only the model has -> the argument that decides on them.
     """
@@ -262,5 +262,5 @@ class Family:
     borrows: tuple[Borrow, ...] = ()
     keeps_init: tuple[KeepInit, ...] = ()
     surplus: tuple[Surplus, ...] = ()
-    remarks: Callable[[Source, Canonical, Any], list[str]] | None = None
+    remarks: Callable[[Source, Canonical, Any, Any], list[str]] | None = None
     advice: Mapping[str, str] = field(default_factory=dict)

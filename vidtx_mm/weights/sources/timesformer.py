@@ -184,8 +184,8 @@ def _time_embed(key: str, embedding: Tensor, shape: torch.Size, context: Context
     return Converted(resized, 'resized', f'{embedding.shape[1]} -> {shape[1]} frames, {mode}')
 
 
-def _remarks(source: Source, file: Canonical, model: Any) -> list[str]:
-    return [*_channel_order(source, file, model), *_normalization(source, model), *_grid(source, file, model)]
+def _remarks(source: Source, file: Canonical, model: Any, backbone: Any) -> list[str]:
+    return [*_channel_order(source, file, model), *_normalization(source, model), *_grid(source, file, backbone)]
 
 
 def _channel_order(source: Source, file: Canonical, model: Any) -> list[str]:
@@ -204,11 +204,11 @@ def _normalization(source: Source, model: Any) -> list[str]:
     ]
 
 
-def _grid(source: Source, file: Canonical, model: Any) -> list[str]:
+def _grid(source: Source, file: Canonical, backbone: Any) -> list[str]:
     embedding = file.backbone.get('pos_embed')
     if source not in SOURCES or embedding is None:
         return []
-    return square_grid_note(embedding.tensor.shape[1] - 1, getattr(model, 'backbone', model).grid)
+    return square_grid_note(embedding.tensor.shape[1] - 1, backbone.grid)
 
 
 _ADDED = r'blocks\.(\d+)\.(?:temporal|local|width)_'

@@ -67,8 +67,7 @@ SOURCES = (
 )
 
 
-def _remarks(source: Source, file: Canonical, model: Any) -> list[str]:
-    backbone = getattr(model, 'backbone', model)
+def _remarks(source: Source, file: Canonical, model: Any, backbone: Any) -> list[str]:
     channel_order = bgr_note(file, model) if source.name == 'uniformer_video' else []
     return [*_head_dim(source, file, backbone.head_dim), *channel_order]
 

@@ -156,8 +156,7 @@ def _temporal_pos_embed(key: str, embedding: Tensor, shape: torch.Size, context:
     return Converted(torch.cat([embedding[:, :prefix], tokens], 1), 'resized', detail)
 
 
-def _remarks(source: Source, file: Canonical, model: Any) -> list[str]:
-    backbone = getattr(model, 'backbone', model)
+def _remarks(source: Source, file: Canonical, model: Any, backbone: Any) -> list[str]:
     return [*_pixel_range(source, model), *_attention(source, backbone), *_grid(source, file, backbone)]
 
 
