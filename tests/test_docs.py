@@ -43,7 +43,7 @@ def test_named_files_exist(page: Path) -> None:
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
 def test_commands_exist(page: Path) -> None:
     text = page.read_text(encoding='utf-8')
-    names = re.findall(r'(?:^|`|\$ )(?:vidtx|python -m vidtx_mm|mim run vidtx_mm) ([a-z]\w+)', text, re.MULTILINE)
+    names = re.findall(r'(?:^|`|\$ )(?:vidtx|python -m vidtx_mm|mim run vidtx_mm) ([a-z][\w-]+)', text, re.MULTILINE)
     assert set(names) <= set(COMMANDS)
 
 
