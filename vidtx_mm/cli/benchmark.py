@@ -36,7 +36,7 @@ def command(
 ) -> int:
     """Measure time, peak memory and output difference of our models beside the references.
 
-    Both sides get the same weights and input. The pairs stand in vidtx_mm/benchmark/pairs.py; without one, all are
+    Both sides get the same weights and input. The pairs are listed in vidtx_mm/benchmark/pairs.py; without one, all are
     measured. Each side has its own process for each mode, and runs alternate.
     """
     from vidtx_mm.benchmark.pairs import PAIRS
