@@ -2,6 +2,7 @@
 
 import fcntl
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,8 @@ def add_line(file: Path, name: str, reason: str) -> None:
     """Append 'name<tab>reason' to a file that several processes write, unless it has a line of that name."""
     start = f'{name}\t'
     with file.open('a+', encoding='utf-8', errors='surrogateescape') as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)  # released when the file is closed
+        with suppress(OSError):  # file systems without locks may get a name twice
+            fcntl.flock(stream, fcntl.LOCK_EX)  # released when the file is closed
         stream.seek(0)
         if not any(line.startswith(start) for line in stream):
             stream.write(f'{start}{" ".join(reason.split())}\n')

@@ -49,7 +49,7 @@ class VideoListDataset(VideoDataset):
         check_files: look for 'sample' (64 files), 'all' or 'none' of the local files at the start.
         on_error: 'skip' or 'raise' where a video cannot be read.
         bad_videos: the list of videos that could not be read; ``UnreadableVideosHook`` sets it to
-            ``<work_dir>/bad_videos.txt``.
+            ``<work_dir>/bad_videos.txt``. (``IterBasedTrainLoop`` starts its workers before any hook: set it there.)
         test_mode: see ``VideoDataset``.
         kwargs: see ``VideoDataset``.
     """
