@@ -53,9 +53,9 @@ class RandAugment(BaseTransform):
       level 5, posterize and solarize weaken with the level. 'rand-m5-n2-mstd0.25' and 'rand' of UniFormer-XXS are
       ``magnitude=5, num_ops=2, magnitude_std=0.25`` and ``magnitude=10, num_ops=2``.
     - ``policy='imgaug'``: imgaug's operations on a scale of 30, drawn without replacement; geometry by the nearest
-      pixel. ``magnitude=7, num_ops=4``
-      is that of Video Swin on Something-Something. There imgaug flips half of the clips first, without changing labels
-      such as 'pushing from left to right', and crops up to 3 % from each side; both are left out here.
+      pixel. ``magnitude=7, num_ops=4`` is that of Video Swin on Something-Something. There imgaug flips half of the
+      clips first, without changing labels such as 'pushing from left to right', and crops up to 3 % from each side;
+      both are left out here.
     - ``policy='pixelwise'``: ViViT's eleven operations and doing nothing, on a scale of 10, on the frames stacked to
       one image (``scenic/dataset_lib/video_ops.py::distort_image_with_randaugment``); ``num_ops=2``, ``magnitude`` 20
       (SSv2) or 15 (EPIC-Kitchens). Above level 10 some operations change nothing (solarize, posterize), as there.
