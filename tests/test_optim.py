@@ -186,9 +186,11 @@ def test_shared_parameters_come_once():
     [
         (dict(custom_keys={}), 'unknown paramwise_cfg keys custom_keys; valid keys: backbone_lr_mult, layer_decay'),
         (dict(norm_decay=0, bias_decay=0), 'bias_decay, norm_decay'),
+        (dict(backbone_lr_mult=-0.1), 'backbone_lr_mult=-0.1: give a number of at least 0'),
+        (dict(norm_decay_mult='0'), "norm_decay_mult='0': give a number of at least 0"),
     ],
 )
-def test_unknown_keys(paramwise, message):
+def test_wrong_keys_and_values(paramwise, message):
     with pytest.raises(ValueError, match=message):
         wrap(toy(), **paramwise)
 

@@ -69,8 +69,8 @@ class TransformerOptimConstructor(DefaultOptimWrapperConstructor):
     A parameter takes the first decay multiplier of this list that is set and applies to it, else 1. Frozen parameters
     are left out. The groups are logged as one table.
 
-    Raises ``ValueError`` for unknown keys, for names in ``no_weight_decay()`` that the backbone does not have, and for
-    backbone rules of a model without such a backbone.
+    Raises ``ValueError`` for unknown keys and negative values, for names in ``no_weight_decay()`` that the backbone
+    does not have, and for backbone rules of a model without such a backbone.
     """
 
     paramwise_cfg: dict[str, Any]
@@ -85,9 +85,13 @@ class TransformerOptimConstructor(DefaultOptimWrapperConstructor):
                 f'valid keys: {", ".join(DEFAULTS)}'
             )
         self.paramwise_cfg = {**DEFAULTS, **self.paramwise_cfg}
+        for key, value in self.paramwise_cfg.items():
+            if value is not None and not (isinstance(value, int | float) and value >= 0):
+                raise ValueError(f'TransformerOptimConstructor: {key}={value!r}: give a number of at least 0')
         for key in ('lr', 'weight_decay'):
-            if self.optimizer_cfg.get(key) is None:
-                raise ValueError(f'TransformerOptimConstructor needs optimizer.{key}: set a value')
+            value = self.optimizer_cfg.get(key)
+            if not (isinstance(value, int | float) and value >= 0):
+                raise ValueError(f'TransformerOptimConstructor: optimizer.{key}={value!r}: give a number of at least 0')
 
     def add_params(self, params: list[dict], module: nn.Module, prefix: str = '', is_dcn_module: Any = None) -> None:
         """Append the groups of the whole model to ``params``, highest learning rate first (MMEngine logs the first)."""

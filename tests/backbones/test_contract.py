@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 
 import pytest
 import torch
@@ -187,6 +188,13 @@ def test_no_weight_decay_names_exist(case):
 def test_bad_arguments(case, kwargs, message):
     with pytest.raises(ValueError, match=message):
         build(case, **kwargs)
+
+
+@pytest.mark.parametrize('value', [0, -1, '2', ()])
+def test_numbers_of_an_arch_are_positive(case: Case, value: object) -> None:
+    for key in case.kwargs['arch']:
+        with pytest.raises(ValueError, match=rf'arch: {key}={re.escape(repr(value))}: give positive numbers'):
+            build(case, arch=case.kwargs['arch'] | {key: value})
 
 
 def test_unknown_keyword(case):

@@ -62,11 +62,14 @@ def test_several_feature_maps_are_refused():
         (dict(pool='max'), "'avg', 'cls', 'none'"),
         (dict(average_clips='mean'), "'prob', 'score', None"),
         (dict(multi_label=True, label_smooth_eps=0.1), 'label_smooth_eps=0.1'),
+        (dict(label_smooth_eps=2), r'label_smooth_eps=2: give a share in \[0, 1\)'),
+        (dict(num_classes=0), 'num_classes=0: give a positive integer'),
+        (dict(num_classes='5'), "num_classes='5': give a positive integer"),
     ],
 )
 def test_wrong_options(kwargs, valid):
     with pytest.raises(ValueError, match=valid):
-        VideoClsHead(5, 6, **kwargs)
+        VideoClsHead(**dict(num_classes=5, in_channels=6) | kwargs)
 
 
 @pytest.mark.parametrize('init_std', [0.0, 0.01, 0.5])

@@ -51,6 +51,10 @@ def resolve_arch(
             f'arch={dict(arch)}: unknown keys {sorted(unknown)}, missing keys {sorted(missing)}; a dict needs '
             f'{sorted(required)}' + (f' and may have {sorted(expected - required)}' if expected - required else '')
         )
+    for key, value in arch.items():
+        numbers = value if isinstance(value, list | tuple) else [value]
+        if not numbers or not all(isinstance(n, bool) or (isinstance(n, int | float) and n > 0) for n in numbers):
+            raise ValueError(f'arch: {key}={value!r}: give positive numbers')
     return dict(arch)
 
 

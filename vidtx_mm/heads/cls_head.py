@@ -62,6 +62,10 @@ class VideoClsHead(BaseHead):
         name = type(self).__name__
         choose(f'{name}: pool', pool, POOLS)
         choose(f'{name}: average_clips', average_clips, AVERAGES)
+        if not isinstance(num_classes, int) or num_classes < 1:
+            raise ValueError(f'{name}: num_classes={num_classes!r}: give a positive integer')
+        if not 0 <= label_smooth_eps < 1:
+            raise ValueError(f'{name}: label_smooth_eps={label_smooth_eps}: give a share in [0, 1)')
         if multi_label and label_smooth_eps:
             raise ValueError(
                 f'{name}: label_smooth_eps={label_smooth_eps} spreads the one label of a clip over the classes; with '
