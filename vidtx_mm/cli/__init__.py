@@ -16,6 +16,7 @@ COMMANDS = (
     'finetune',
     'report',
     'features',
+    'explain',
     'export',
     'models',
     'check-videos',
