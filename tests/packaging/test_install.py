@@ -92,6 +92,13 @@ def test_wheel_contains_configs_and_tools(folder: str, checkout: Path, wheel_sit
     assert kept == {name for name in files(shipped, '*') if (shipped / name).is_file()}
 
 
+def test_wheel_contains_class_lists_and_the_command(checkout: Path, wheel_site: Path) -> None:
+    lists = files(checkout / 'vidtx_mm', '*.txt')
+    assert 'labels/kinetics400.txt' in lists and lists == files(wheel_site / 'vidtx_mm', '*.txt')
+    (entry_points,) = wheel_site.glob('*.dist-info/entry_points.txt')
+    assert 'vidtx = vidtx_mm.cli:main' in entry_points.read_text()
+
+
 def test_wheel_contains_its_license_and_nothing_else(wheel_site: Path) -> None:
     assert {'LICENSE', 'NOTICE'} <= {Path(name).name for name in files(wheel_site, 'LICENSE', 'NOTICE')}
     assert {path.name for path in wheel_site.iterdir()} == {'vidtx_mm', 'vidtx_mm-0.1.0.dist-info'}
@@ -122,6 +129,7 @@ def test_mim_download(site: Path, tmp_path: Path) -> None:
 def test_mim_run_from_a_wheel(wheel_site: Path, tmp_path: Path) -> None:
     out = mim('run', 'vidtx_mm', 'doctor', cwd=tmp_path, site=wheel_site)
     assert 'recognition' in out.lower()
+    assert 'swin3d_t_k400-torchvision *' in mim('run', 'vidtx_mm', 'models', 'swin*', cwd=tmp_path, site=wheel_site)
 
 
 def test_mim_run_from_an_editable_install(checkout: Path, editable_site: Path, tmp_path: Path) -> None:

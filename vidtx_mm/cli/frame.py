@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from importlib import import_module
@@ -11,6 +12,7 @@ from typing import Any
 import click
 
 LISTS = {'--cfg-options', '--shape'}  # options that take every word up to the next option, as the host's do
+HOST_WARNINGS = ('pkg_resources is deprecated', '`torch.jit', 'Fail to import ``MultiScaleDeformable')  # on its import
 OWN_WORDS = (OSError, ValueError, LookupError, RuntimeError, ImportError)  # messages that need no class name
 
 
@@ -140,6 +142,9 @@ def repeat_list_options(args: list[str]) -> list[str]:
 
 def run(group: Group, argv: list[str]) -> int:
     """Run a command line; an error is one sentence on stderr and exit code 2, with ``--debug`` a traceback."""
+    if '--debug' not in argv:
+        for message in HOST_WARNINGS:
+            warnings.filterwarnings('ignore', message)
     name = ' '.join([str(group.name), *(word for word in argv[:1] if word in group.names)])
     try:
         return group.main(args=argv, prog_name=group.name, standalone_mode=False, obj=argv) or 0
