@@ -161,3 +161,14 @@ def test_a_run_gives_its_best_checkpoint(tmp_path: Path) -> None:
 
 def test_auto_device() -> None:
     assert find_device('auto').type == ('cuda' if torch.cuda.is_available() else 'cpu')
+
+
+def test_the_hosts_inferencer_agrees(demo_run: Any, recognizer: Any, clips: Any) -> None:
+    """It takes configs and checkpoints of runs and returns indices, as docs/from_mmaction2.md says."""
+    from mmaction.apis.inferencers import MMAction2Inferencer
+
+    inferencer = MMAction2Inferencer(rec=str(demo_run.config), rec_weights=str(demo_run.checkpoint), device='cpu')
+    found = inferencer(str(clips.root / 'val_0.mp4'))['predictions'][0]
+    (ours,) = predict(recognizer, [clips.root / 'val_0.mp4'])
+    assert found['rec_labels'][0][0] == ours['predictions'][0]['index']
+    assert max(found['rec_scores'][0]) == pytest.approx(ours['predictions'][0]['score'], abs=1e-4)
