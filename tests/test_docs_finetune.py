@@ -39,7 +39,9 @@ def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
         else:
             assert program == 'ls' and Path(words[0]).is_dir()
     run = Path('work_dirs/swin3d_shapes_shapes')
-    for name in re.findall(r'`((?:data/|config/)?[\w*]+\.\w+)`', PAGE.split('| file | content |')[1].split('\n\n')[0]):
+    for name in re.findall(
+        r'`((?:data/|config/|report/)?[\w*]+\.\w+)`', PAGE.split('| file | content |')[1].split('\n\n')[0]
+    ):
         assert list(run.glob(name)), f'the page names {name}, which the run did not write'
     assert re.search(r'^finetune: top-1 \d\.\d\d on 8 validation clips, ', capsys.readouterr().out, re.MULTILINE)
     recognizer = load_recognizer(run=run)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import mmengine
 import torch
 from mmengine.config import Config
 
@@ -19,6 +18,7 @@ from .folders import Folder, read_folder
 from .host import host_command, run_logged
 from .recipe import FROM_SCRATCH, PRESETS, Recipe
 from .recognizer import find_run
+from .report import Report, make_report
 from .zoo import find_checkpoint, published
 
 
@@ -152,8 +152,8 @@ def write_plan(plan: Plan) -> None:
             raise OSError(error.errno, error.strerror, str(file)) from error
 
 
-def run_finetune(plan: Plan, say: Callable[[str], None] = print) -> float:
-    """Train, test the best checkpoint on the validation videos, and return the top-1 accuracy.
+def run_finetune(plan: Plan, say: Callable[[str], None] = print) -> Report:
+    """Train, test the best checkpoint on the validation videos, and write the report.
 
     Raises:
         HostError: if training or testing fails.
@@ -171,5 +171,4 @@ def run_finetune(plan: Plan, say: Callable[[str], None] = print) -> float:
     say(f'testing {best.name}')
     test = host_command('test', [plan.config, best, '--work-dir', plan.work_dir / 'test', '--dump', dump])
     run_logged(test, plan.work_dir / 'test.log', say)
-    samples = mmengine.load(dump)
-    return sum(int(sample['pred_score'].argmax()) == int(sample['gt_label']) for sample in samples) / len(samples)
+    return make_report(plan.work_dir, dump=dump)

@@ -44,7 +44,8 @@ def command(folder: Path, dry_run: bool, **options: Any) -> None:
     click.echo('\n'.join([*plan.summary, f'wrote {plan.config}']))
     if dry_run:
         return
-    top1 = run_finetune(plan, click.echo)
+    report = run_finetune(plan, click.echo)
+    click.echo(f'wrote {report.page}')
     click.echo(
-        f'finetune: top-1 {int(top1 * 100) / 100:.2f} on {len(plan.folder.val)} validation clips, {plan.work_dir}'
+        f'finetune: top-1 {int(report.top1 * 100) / 100:.2f} on {report.clips} validation clips, {plan.work_dir}'
     )
