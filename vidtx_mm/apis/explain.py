@@ -1,4 +1,4 @@
-"""Where a model looks: Grad-CAM for feature maps, attention rollout for token models."""
+"""Explain predictions: Grad-CAM for feature maps, attention rollout for token models."""
 
 import copy
 from collections.abc import Callable
