@@ -39,7 +39,7 @@ class VideoInit(BaseTransform):
     Args:
         backend: 'pyav', 'decord', 'opencv', 'torchcodec' or 'auto'; see ``vidtx_mm.video.VideoReader``.
         num_threads: decoding threads.
-        short_side: reduce frames to this short side while they are converted; saves about a third of the time at
+        short_side: reduce frames to this short side while they are converted; saves about a fifth of the time at
             1280x720 and changes pixels a little (docs/data.md).
         max_side: reduce frames whose long side is longer.
         timeout: seconds that opening, and then decoding, may take.
