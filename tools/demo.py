@@ -1,6 +1,6 @@
 """Train and test a small video transformer on generated clips: ``python tools/demo.py`` (see vidtx_mm.demo.job).
 
-Write confusion.png, curves.png and predictions.png into the work dir, and print the accuracy on held-out clips.
+Write report.html and its figures into the work dir, and print the accuracy on held-out clips.
 """
 
 import argparse
@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from vidtx_mm.demo.job import Demo, DemoError
+from vidtx_mm.demo.job import Demo, DemoError, summary
 
 CONFIG = Path(__file__).resolve().parents[1] / 'configs' / 'demo' / 'swin3d_shapes.py'
 
@@ -28,14 +28,14 @@ def main() -> int:
     args = parse_args()
     config = Path(os.path.relpath(args.config))
     try:
-        predictions = Demo(config, args.data, args.work_dir, say=lambda line: print(line, flush=True)).run()
+        report = Demo(config, args.data, args.work_dir, say=lambda line: print(line, flush=True)).run()
     except (DemoError, OSError, ValueError) as error:
         print(f'demo failed: {error}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print('\ndemo interrupted: the next run reuses the clips and trains from the start', file=sys.stderr)
         return 130
-    print(predictions.summary())
+    print(summary(report))
     return 0
 
 

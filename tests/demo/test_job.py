@@ -13,6 +13,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from vidtx_mm.apis.report import Report
 from vidtx_mm.demo import job
 from vidtx_mm.demo.shapes import CLASSES, ShapesSpec
 from vidtx_mm.registry import MODELS
@@ -68,8 +69,12 @@ class Mim:
     def train(self, words: list[str], folder: Path) -> None:
         records = folder / f'2026_{len(self.commands):02d}' / 'vis_data'
         records.mkdir(parents=True)
-        rows = [{'loss': 1.0, 'top1_acc': 0.5, 'iter': 1}, {'acc/top1': 0.5, 'step': 1}]
+        rows = [{'loss': 1.0, 'top1_acc': 0.5, 'iter': 1, 'step': 1, 'epoch': 1}, {'acc/top1': 0.5, 'step': 1}]
         (records / 'scalars.json').write_text('\n'.join(map(json.dumps, rows)))
+        cfg = Config.fromfile(words[words.index('mmaction') + 1])
+        options = words[words.index('--cfg-options') + 1 :] if '--cfg-options' in words else []
+        cfg.merge_from_dict(dict(option.split('=', 1) for option in options))
+        cfg.dump(folder / 'config.py')
         (folder / f'best_acc_top1_epoch_{len(self.commands)}.pth').touch()
 
     def test(self, words: list[str], folder: Path) -> None:
@@ -84,8 +89,6 @@ class Mim:
 def mim(monkeypatch: pytest.MonkeyPatch) -> Mim:
     fake = Mim()
     monkeypatch.setattr(job, 'run', fake)
-    for picture in ('confusion', 'curves', 'predictions'):  # drawn in test_report.py
-        monkeypatch.setattr(job.report, f'draw_{picture}', lambda *results: results[-1].touch())
     return fake
 
 
@@ -95,10 +98,11 @@ def test_second_run_reuses_results_until_the_config_changes(mim: Mim, tmp_path: 
     said: list[str] = []
     demo = job.Demo(config, tmp_path / 'data', tmp_path / 'work', SPEC, said.append)
 
-    assert demo.run().summary() == 'demo: top-1 1.00 on 16 held-out clips'
+    assert job.summary(demo.run()) == 'demo: top-1 1.00 on 16 held-out clips'
     assert mim.commands == ['train', 'test']
     assert not [line for line in said if 'reused' in line]
-    assert all((tmp_path / 'work' / f'{name}.png').is_file() for name in ('confusion', 'curves', 'predictions'))
+    files = ('report.html', 'confusion.png', 'curves.png', 'predictions.png')
+    assert all((tmp_path / 'work' / name).is_file() for name in files)
 
     said.clear()
     demo.run()
@@ -175,6 +179,12 @@ def test_progress_lines(line: str, shown: str | None, tmp_path: Path) -> None:
     said: list[str] = []
     job.run([sys.executable, '-c', f'print({PREFIX + line!r})'], tmp_path / 'x.log', said.append)
     assert said == ([f'  {shown}'] if shown else [])
+
+
+@pytest.mark.parametrize(('right', 'total', 'number'), [(256, 256, '1.00'), (255, 256, '0.99'), (12, 256, '0.04')])
+def test_last_line(right: int, total: int, number: str) -> None:
+    report = Report(Path('report.html'), right, right / total, 1.0, 1.0, 0.0, total)
+    assert job.summary(report) == f'demo: top-1 {number} on {total} held-out clips'
 
 
 def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int | str | None:

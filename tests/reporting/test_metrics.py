@@ -75,6 +75,26 @@ def test_clips_of_the_sheet() -> None:
     assert strip.shape == (72, 3 * 40 + 2 * 4, 3)
 
 
+def test_the_sheet_shows_the_surest_mistakes_first() -> None:
+    labels = np.arange(24) % 8
+    scores = np.full((24, 8), 0.02)
+    scores[np.arange(24), labels] = 0.5
+    for clip in (0, 9, 12, 20):
+        scores[clip, (labels[clip] + 1) % 8] = 0.6 + 0.01 * clip
+    found = Predictions(
+        list(map(str, labels)), labels, to_probabilities(scores / scores.sum(1)[:, None]), list('abcdefgh')
+    )
+    mistakes, first = choose_clips(found)
+    assert mistakes == [20, 12, 9, 0] and first == list(range(8))
+
+
+def test_a_filmstrip_keeps_the_order_of_frames() -> None:
+    frames = np.arange(3, dtype=np.uint8)[:, None, None, None] * np.ones((1, 36, 4, 3), np.uint8)
+    strip = filmstrip(frames, gap=1)
+    assert strip.shape == (72, 3 * 8 + 2, 3)
+    assert strip[0, [0, 8, 9, 17, 18], 0].tolist() == [0, 255, 1, 255, 2]
+
+
 def test_tables(tmp_path: Path) -> None:
     found = predictions(unreadable={'e': 'cut'}, missing_labels=np.array([2]))
     write_tables(found, class_rows(found), tmp_path)

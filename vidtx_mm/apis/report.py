@@ -1,12 +1,13 @@
 """The report of a run: what it learned, where it is wrong, and how training went."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import mmengine
 import numpy as np
+from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 
 from vidtx_mm.checks import choose
@@ -23,8 +24,9 @@ from vidtx_mm.reporting.page import write_page
 from vidtx_mm.reporting.records import read_curves
 from vidtx_mm.video import VideoReader
 
+from .models import choose_classes
 from .predict import read
-from .recognizer import Recognizer, load_recognizer
+from .recognizer import Recognizer, find_run, load_recognizer
 
 SPLITS = ('val', 'test')
 
@@ -34,6 +36,7 @@ class Report:
     """Summary of a report, and its page."""
 
     page: Path
+    correct: int
     top1: float
     top5: float
     mean_class: float
@@ -73,18 +76,20 @@ def make_report(
     """
     folder = Path(work_dir)
     curves = read_curves(folder)
-    recognizer = load_recognizer(run=folder, device=device)
-    dataset = _dataset(recognizer, choose('split', split, SPLITS))
+    config, checkpoint = find_run(folder)
+    cfg = Config.fromfile(config)
+    dataset = _dataset(cfg, choose('split', split, SPLITS))
     if dump is None:
-        predictions = _test(recognizer, dataset, split, track)
+        predictions = _test(load_recognizer(run=folder, device=device), dataset, split, track)
     else:
-        predictions = _read_dump(recognizer, dataset, Path(dump))
+        predictions = _read_dump(cfg, dataset, Path(dump))
     place = Path(out) if out is not None else folder / 'report'
     place.mkdir(parents=True, exist_ok=True)
 
     rows, calibration = class_rows(predictions), calibrate(predictions)
     report = Report(
         page=place / 'report.html',
+        correct=int(predictions.correct.sum()),
         top1=predictions.top(1),
         top5=predictions.top(5),
         mean_class=mean_class_accuracy(rows),
@@ -110,19 +115,17 @@ def make_report(
         'classes': f'{len(predictions.classes):,}',
         'calibration error': f'{report.calibration_error:.3f}',
     }
-    notes = [
-        f'Config {Path(recognizer.cfg.filename).name}, checkpoint {Path(recognizer.checkpoint).name}, {split} split.'
-    ]
+    notes = [f'Config {config.name}, checkpoint {checkpoint.name}, {split} split.']
     write_page(report.page, f'Report of {folder.resolve().name}', facts, figures, rows, predictions.unreadable, notes)
     return report
 
 
-def _dataset(recognizer: Recognizer, split: str) -> Any:
-    cfg = recognizer.cfg[f'{split}_dataloader'].dataset
-    if cfg.get('multi_class') or cfg.get('class_splits'):
-        raise ValueError(f'{recognizer.cfg.filename}: its videos have several labels each; a report needs one')
-    with DefaultScope.overwrite_default_scope(recognizer.cfg.get('default_scope', 'mmaction')):
-        return DATASETS.build(cfg)
+def _dataset(cfg: Config, split: str) -> Any:
+    dataset = cfg[f'{split}_dataloader'].dataset
+    if dataset.get('multi_class') or dataset.get('class_splits'):
+        raise ValueError(f'{cfg.filename}: its videos have several labels each; a report needs one')
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmaction')):
+        return DATASETS.build(dataset)
 
 
 def _test(recognizer: Recognizer, dataset: Any, split: str, track: Callable[..., Iterable[Any]]) -> Predictions:
@@ -132,20 +135,22 @@ def _test(recognizer: Recognizer, dataset: Any, split: str, track: Callable[...,
     for info in track(infos, f'{split} split', len(infos)):
         sample = read(pipeline, info['filename'])
         scores.append(sample if isinstance(sample, str) else recognizer.score([sample])[0])
-    return _collect(recognizer, infos, scores)
+    return _collect(recognizer.classes, infos, scores)
 
 
-def _read_dump(recognizer: Recognizer, dataset: Any, dump: Path) -> Predictions:
+def _read_dump(cfg: Config, dataset: Any, dump: Path) -> Predictions:
     infos = [dataset.get_data_info(index) for index in range(len(dataset))]
     samples = mmengine.load(dump)
     if [int(sample['gt_label']) for sample in samples] != [info['label'] for info in infos]:
         raise ValueError(
             f'{dump}: its {len(samples)} labels differ from the {len(infos)} of the data set; delete it and test again'
         )
-    return _collect(recognizer, infos, [np.asarray(sample['pred_score'], float) for sample in samples])
+    scores = [np.asarray(sample['pred_score'], float) for sample in samples]
+    classes = choose_classes(cfg, len(scores[0])) or tuple(map(str, range(len(scores[0]))))
+    return _collect(classes, infos, scores)
 
 
-def _collect(recognizer: Recognizer, infos: list[dict], scores: list[np.ndarray | str]) -> Predictions:
+def _collect(classes: Sequence[str], infos: list[dict], scores: Sequence[np.ndarray | str]) -> Predictions:
     readable = [(info, row) for info, row in zip(infos, scores, strict=True) if not isinstance(row, str)]
     bad = [(info, row) for info, row in zip(infos, scores, strict=True) if isinstance(row, str)]
     if not readable:
@@ -156,7 +161,7 @@ def _collect(recognizer: Recognizer, infos: list[dict], scores: list[np.ndarray 
         paths=[info['filename'] for info, _ in readable],
         labels=np.array([info['label'] for info, _ in readable]),
         scores=to_probabilities(np.stack([row for _, row in readable]).astype(float)),
-        classes=list(recognizer.classes),
+        classes=list(classes),
         unreadable={info['filename']: str(row) for info, row in bad},
         missing_labels=np.array([info['label'] for info, _ in bad], int),
     )

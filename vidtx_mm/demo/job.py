@@ -18,7 +18,8 @@ from time import monotonic
 
 from mmengine.config import Config
 
-from . import report
+from vidtx_mm.apis.report import Report, make_report
+
 from .shapes import ShapesSpec, make_shapes, manifest
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -40,17 +41,18 @@ class Demo:
     spec: ShapesSpec = ShapesSpec()
     say: Callable[[str], None] = print
 
-    def run(self) -> report.Predictions:
-        """Run all steps. Raises ``DemoError`` if one fails."""
+    def run(self) -> Report:
+        """Run all steps and return the report. Raises ``DemoError`` if one fails."""
         cfg = Config.fromfile(self.config)
         self.say(f'[1/4] clips in {self.data}')
         if not make_shapes(self.data, self.spec, lambda line: self.say(f'  {line}')):
             self.say('  reused')
         trained = self.train(cfg)
-        predictions = self.test(cfg, trained)
-        self.say('[4/4] figures')
-        self.draw(cfg, trained, predictions)
-        return predictions
+        dump = self.test(cfg, trained)
+        self.say('[4/4] report')
+        report = make_report(trained, out=self.work_dir, dump=dump)
+        self.say(f'  {report.page}')
+        return report
 
     # -- steps ---------------------------------------------------------------------------------------------------
 
@@ -73,22 +75,13 @@ class Demo:
         self.say(f'  trained in {monotonic() - start:.0f} s')
         return folder
 
-    def test(self, cfg: Config, trained: Path) -> report.Predictions:
+    def test(self, cfg: Config, trained: Path) -> Path:
+        """Test on the held-out clips and return the file of scores."""
         checkpoint, dump = best_checkpoints(trained)[0], self.work_dir / 'predictions.pkl'
         self.say(f'[3/4] testing {checkpoint.name} on the held-out clips')
         dump.unlink(missing_ok=True)
         self.mim('test', cfg, '--checkpoint', checkpoint, '--work-dir', self.work_dir / 'test', '--dump', dump)
-        return report.read_predictions(dump, self.data)
-
-    def draw(self, cfg: Config, trained: Path, predictions: report.Predictions) -> None:
-        steps_per_epoch = -(-self.spec.train // cfg.train_dataloader.batch_size)
-        scalars = max(trained.glob('*/vis_data/scalars.json'))  # folders are named by the time of their start
-        curves = report.read_curves(scalars, steps_per_epoch)
-        report.draw_confusion(predictions, self.work_dir / 'confusion.png')
-        report.draw_curves(curves, 1 / len(predictions.classes), self.work_dir / 'curves.png')
-        report.draw_predictions(predictions, self.work_dir / 'predictions.png')
-        for name in ('confusion', 'curves', 'predictions'):
-            self.say(f'  {self.work_dir / name}.png')
+        return dump
 
     # -- mim -----------------------------------------------------------------------------------------------------
 
@@ -98,6 +91,12 @@ class Demo:
         self.work_dir.mkdir(parents=True, exist_ok=True)
         self.say(f'  {shlex.join(map(str, words))}')
         run([sys.executable, '-m', *map(str, words)], self.work_dir / f'{command}.log', self.say)
+
+
+def summary(report: Report) -> str:
+    """Return the last line of the demo. The accuracy is rounded down, so that 0.95 means at least 0.95."""
+    percent = 100 * report.correct // report.clips
+    return f'demo: top-1 {percent // 100}.{percent % 100:02d} on {report.clips} held-out clips'
 
 
 def data_options(cfg: Config, data: Path) -> list[str]:
