@@ -27,7 +27,6 @@ _VIVIT = dict(
     img_size=32,
     tubelet_size=(2, 8, 8),
     num_frames=4,
-    input_range=None,
 )
 _UNIFORMER = dict(
     arch=dict(depths=(1, 2, 2, 1), embed_dims=(8, 8, 16, 16), head_dim=8, mlp_ratio=2.0), out_indices=(3,)

@@ -148,7 +148,7 @@ def test_floor_drops_what_is_left_over():
     """The first down-sampling of 'floor' never sees the remainder, and the model says so once."""
     model = tiny()
     x = torch.randn(1, 3, 4, 35, 66)
-    with pytest.warns(UserWarning, match='35 x 66.*out 3 rows.*2 columns'):
+    with pytest.warns(UserWarning, match='35 x 66.*drops 3 rows.*2 columns'):
         y = model(x)
     assert y.shape[-2:] == (1, 2)
     torch.testing.assert_close(y, model(x[..., :32, :64]))

@@ -115,7 +115,8 @@ def test_scores_are_halved_with_the_map(odd_size, size):
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 def test_many_tokens_under_autocast(dtype):
     """More tokens than half precision can count come back to their places: none is lost, none doubled."""
-    block = ShrinkBlock(8, keep_ratio=0.5, ndim=3, head_dim=8, mlp_ratio=2.0, drop_path=0.0)
+    attn = ScoredAttention(8, 1)
+    block = ShrinkBlock(dim=8, ndim=3, attn=attn, keep_ratio=0.5, mlp_ratio=2.0, drop_path=0.0)
     for parameter in (*block.attn.parameters(), *block.mlp.parameters(), *block.pos_embed.parameters()):
         nn.init.zeros_(parameter)
     x = torch.randn(1, 4, 30, 40, 8)

@@ -9,17 +9,16 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vidtx_mm.backbones import ViViT
-from vidtx_mm.backbones.vivit_blocks import DotProductBlock, EncoderBlock, SelfAttentionBlock
+from vidtx_mm.backbones.vivit_blocks import EncoderBlock, SelfAttentionBlock, SplitAttention
 from vidtx_mm.backbones.vivit_input import uniform_frames
 from vidtx_mm.benchmark.complexity import count
-from vidtx_mm.layers import DropPath
+from vidtx_mm.layers import Attention, DropPath
 
 SMALL = dict(
     arch=dict(embed_dims=16, depth=2, num_heads=4),
     tubelet_size=(2, 4, 4),
     num_frames=8,
     img_size=16,
-    input_range=None,
 )
 ENCODER = dict(attention='factorized_encoder')
 SELF = dict(attention='factorized_self_attention', pool='avg')
@@ -82,6 +81,10 @@ def changed_by(function, tokens: torch.Tensor, place: tuple[int, int]) -> set[tu
     return {tuple(p) for p in (function(other) != function(tokens))[0].any(-1).nonzero().tolist()}
 
 
+def self_attention_block(order: str) -> SelfAttentionBlock:
+    return randomized(SelfAttentionBlock(16, Attention(16, 4), Attention(16, 4), 4.0, DropPath(), order)).double()
+
+
 FRAMES, PLACES = 3, 5
 EVERYWHERE = {(t, n) for t in range(FRAMES) for n in range(PLACES)}
 
@@ -98,13 +101,12 @@ def time_of(place: tuple[int, int]) -> set[tuple[int, int]]:
 def test_receptive_fields(place):
     """A group is a frame; model 3 sees time and space in turn; model 4's heads see either, so a block sees a cross."""
     tokens = torch.randn(1, FRAMES, PLACES, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    common = (16, 4, 4.0, True, DropPath())
-    frame = randomized(EncoderBlock(*common)).double()
+    frame = randomized(EncoderBlock(16, Attention(16, 4), 4.0, DropPath())).double()
     assert changed_by(frame, tokens, place) == frame_of(place)
-    split = randomized(DotProductBlock(*common)).double()
+    split = randomized(EncoderBlock(16, SplitAttention(16, 4), 4.0, DropPath())).double()
     assert changed_by(split, tokens, place) == frame_of(place) | time_of(place)
     for order in ('space_first', 'time_first'):
-        both = randomized(SelfAttentionBlock(*common, order=order)).double()
+        both = self_attention_block(order)
         assert changed_by(both.attend, tokens, place) == frame_of(place)
         assert changed_by(both.attend_over_time, tokens, place) == time_of(place)
         assert changed_by(both, tokens, place) == EVERYWHERE
@@ -122,7 +124,7 @@ def test_the_spatial_encoder_sees_single_tubelets():
 @pytest.mark.parametrize('order', ['space_first', 'time_first'])
 def test_factorized_self_attention_by_definition(order):
     """Equations 4 to 6 of the paper, written out for each frame and each place."""
-    block = randomized(SelfAttentionBlock(16, 4, 4.0, True, DropPath(), order)).double()
+    block = self_attention_block(order)
     x = torch.randn(2, FRAMES, PLACES, 16, dtype=torch.float64)
     with torch.no_grad():
         expected = x.clone()
@@ -139,7 +141,7 @@ def test_factorized_self_attention_by_definition(order):
 
 def test_factorized_dot_product_by_definition():
     """Equation 7: softmax attention per head, the first half of the heads over time, the second within frames."""
-    attention = randomized(DotProductBlock(16, 4, 4.0, True, DropPath())).double().attn
+    attention = randomized(SplitAttention(16, 4)).double()
     x = torch.randn(1, FRAMES, PLACES, 16, dtype=torch.float64)
     with torch.no_grad():
         q, k, v = attention.qkv(x)[0].chunk(3, -1)
@@ -163,7 +165,7 @@ def test_class_tokens_alone_are_those_of_the_whole(kwargs):
         fast = model(clip)
         for block in [*model.blocks, *model.temporal_blocks]:
             forward = block.forward
-            block.forward = lambda x, class_only, forward=forward: forward(x)
+            block.forward = lambda x, class_only=False, forward=forward: forward(x)
         torch.testing.assert_close(fast, model(clip))
 
 
@@ -312,36 +314,17 @@ class Largest(TorchDispatchMode):
 @pytest.mark.parametrize('kwargs', MODELS.values(), ids=MODELS)
 def test_no_matrix_of_tokens_by_tokens(kwargs):
     """Of 3,136 tokens, neither in the forward nor in the backward pass."""
-    model = ViViT(arch=dict(embed_dims=8, depth=2, num_heads=2), input_range=None, **kwargs)
+    model = ViViT(arch=dict(embed_dims=8, depth=2, num_heads=2), **kwargs)
     with Largest() as record:
         model(torch.randn(1, 3, 32, 224, 224)).sum().backward()
     assert 3 * 32 * 224 * 224 <= record.numel < 3136**2 / 2
-
-
-def test_the_input_range_is_checked_once():
-    def warned(low: float, high: float, **kwargs) -> list[str]:
-        model = ViViT(**{**SMALL, 'input_range': (-1, 1), **kwargs})
-        clip = torch.rand(1, 3, 8, 16, 16) * (high - low) + low
-        clip.flatten()[0], clip.flatten()[1] = low, high
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter('always')
-            model(clip)
-            model(clip)
-        return [str(warning.message) for warning in caught]
-
-    assert warned(-1, 1) == warned(-0.9, 0.3) == warned(0, 255, input_range=None) == []
-    assert warned(0, 1, input_range=(0, 1)) == []
-    for low, high in ((0, 255), (0, 1), (-2.1, 2.6), (-3, 1), (-1, 1.1)):
-        (message,) = warned(low, high)
-        assert f'values from {low} to {high}, where the published weights take -1 to 1' in message
-        assert 'mean=[127.5] * 3' in message
 
 
 def test_clips_of_broken_tubelets():
     """The last frame is repeated, with a warning."""
     model, clip = build(), torch.randn(1, 3, 7, 16, 16)
     with pytest.warns(
-        UserWarning, match='7 frames is no whole number of tubelets of 2 frames: its last frame is repeat'
+        UserWarning, match=r'clip length 7 is not divisible by tubelet_size\[0\]=2, so its last frame is repeat'
     ):
         found = model(clip)
     torch.testing.assert_close(found, model(torch.cat([clip, clip[:, :, -1:]], 2)))
@@ -360,7 +343,7 @@ def test_clips_of_broken_tubelets():
         (dict(SELF, pool='cls'), "pool='cls': attention='factorized_self_attention' has no class token"),
         (dict(DOT, pool='cls'), "set pool='avg'"),
         (dict(DOT, arch=dict(embed_dims=15, depth=1, num_heads=3)), 'num_heads=3: half of the heads'),
-        (dict(num_frames=7), 'num_frames=7 is no multiple of the 2 frames'),
+        (dict(num_frames=7), r'num_frames=7 is not divisible by tubelet_size\[0\]=2'),
         (dict(num_frames=0), 'num_frames=0: give a positive integer'),
         (dict(img_size=-1), 'img_size=-1: give a positive integer, or two'),
         (dict(tubelet_size=16), 'three positive integers'),

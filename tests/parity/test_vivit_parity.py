@@ -19,7 +19,7 @@ ATTENTIONS = {
 
 def recognizer(classes: int, dim: int, **backbone) -> torch.nn.Module:
     head = dict(type='vidtx_mm.VideoClsHead', num_classes=classes, in_channels=dim, pool='none')
-    backbone = dict(type='vidtx_mm.ViViT', input_range=None, **backbone)
+    backbone = dict(type='vidtx_mm.ViViT', **backbone)
     preprocessor = dict(type='mmaction.ActionDataPreprocessor', mean=[127.5] * 3, std=[127.5] * 3, format_shape='NCTHW')
     model = dict(type='Recognizer3D', backbone=backbone, cls_head=head, data_preprocessor=preprocessor)
     return MODELS.build(model).eval()
@@ -143,7 +143,7 @@ def test_transformers_files(tmp_path):
 
 def test_transformers_backbone():
     theirs = randomized(VivitModel(CONFIG))
-    model = ViViT(**OURS, input_range=None).eval()
+    model = ViViT(**OURS).eval()
     report = load_pretrained(model, theirs.state_dict())
     assert report.coverage == 1 and len(report.keys('dropped')) == 2  # the pooler
     clip = torch.randn(2, 3, 4, 32, 32)

@@ -7,9 +7,7 @@ import torch
 
 from vidtx_mm.backbones import ViViT
 
-TINY = dict(
-    arch=dict(embed_dims=16, depth=2, num_heads=2), tubelet_size=(2, 4, 4), num_frames=8, img_size=16, input_range=None
-)
+TINY = dict(arch=dict(embed_dims=16, depth=2, num_heads=2), tubelet_size=(2, 4, 4), num_frames=8, img_size=16)
 CLASSES = 5
 
 

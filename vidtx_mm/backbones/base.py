@@ -1,9 +1,8 @@
-"""What all backbones have in common: arch tables, output contract, freezing, activation checkpointing."""
+"""Base of the backbones: arch tables, output contract, freezing, activation checkpointing."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from inspect import Parameter, signature
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from mmengine.model import BaseModule
@@ -40,9 +39,9 @@ def pair(name: str, value: Sequence[int] | int) -> tuple[int, int]:
 def resolve_arch(
     arch: str | Mapping[str, Any], archs: Mapping[str, Mapping[str, Any]], optional: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Look up a named arch, or check that a dict has exactly the keys of the named ones, and perhaps ``optional``."""
+    """Return the sizes of a named arch, or those of a dict with the same keys; ``optional`` ones may be left out."""
     if isinstance(arch, str):
-        return dict(archs[choose('arch', arch, list(archs))])
+        return dict(archs[choose('arch', arch, archs)])
     expected = set(optional).union(*archs.values())
     required = set.intersection(*(set(a) for a in archs.values()))
     unknown, missing = set(arch) - expected, required - set(arch)
@@ -59,16 +58,22 @@ def resolve_arch(
 
 
 def initialize(module: nn.Module) -> None:
-    """The transformer initialization for ``Module.apply``: linear layers truncated normal of std 0.02, biases zero."""
+    """Initialize a module as transformers do; for ``Module.apply``.
+
+    Weights of linear layers are drawn from a truncated normal distribution of std 0.02, biases are zero. A block with
+    branches that start without effect sets them in its own ``init_branches``.
+    """
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+    elif callable(start := getattr(module, 'init_branches', None)):
+        start()
 
 
 @contextmanager
 def _frozen_statistics(module: nn.Module) -> Iterator[None]:
-    """Keep BatchNorm's running statistics while a checkpointed forward is run a second time."""
+    """Keep the running statistics of BatchNorm while activation checkpointing repeats a forward pass."""
     norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     saved = [(m.momentum, m.num_batches_tracked) for m in norms]
     for norm in norms:
@@ -81,32 +86,53 @@ def _frozen_statistics(module: nn.Module) -> Iterator[None]:
             norm.momentum, norm.num_batches_tracked = momentum, batches
 
 
+Features = TypeVar('Features')
+POOLS = ('cls', 'avg', 'none')  # outputs of the ViT-like families: class token, mean of the patches, map
+
+
 class Backbone(BaseModule):
     """Base of the backbones.
 
     A subclass calls :meth:`_set_outputs` with the channels and the (t, h, w) strides of all its stages before it builds
-    its modules and :meth:`_finish` after, returns ``self._pack(outputs)`` from ``forward``, names its modules per stage
-    in :meth:`stage_modules` and runs its blocks through :meth:`_run`.
+    its modules and :meth:`_finish` after, returns ``self._pack(outputs)`` from ``forward``, lists its modules per stage
+    in :meth:`stage_modules` and runs its blocks through :meth:`_run`. Everything that ``vidtx_mm.weights`` reads from a
+    backbone is declared here; the attributes after ``out_strides`` exist in the families that they are about.
 
     Attributes:
-        family: the word by which ``vidtx_mm.weights`` finds the rules for this backbone's checkpoints.
+        family: key of the weight rules for the checkpoints of this backbone.
         ndim: 3 for clips, 2 for images.
         out_channels: channels of each output.
         out_strides: (t, h, w) stride of each output.
+        attention: attention design, by the name of the argument.
+        order: order of the attentions over space and time.
+        depth: blocks of the encoder, in ViViT's model 2 of the spatial one.
+        temporal_depth: blocks of the temporal encoder of ViViT's model 2.
+        num_heads: attention heads.
+        head_dim: channels of a head.
+        window_size: (t, h, w) of an attention window in tokens.
+        tubelet_size: (t, h, w) of a tubelet in frames and pixels.
+        grid: tokens per axis that the position embedding is made for, (t, h, w) or (h, w).
+        table_grid: (t, h, w) tokens that have a row of their own in ViViT's position embedding.
+        prefix: rows of the position embedding before those of the grid, 1 with a class token.
+        pos_embed: position embedding, (1, prefix + tokens, C).
     """
 
     family = ''
     ndim = 3
     out_channels: tuple[int, ...]
     out_strides: tuple[tuple[int, int, int], ...]
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> 'Backbone':
-        _, *parameters = signature(cls.__init__).parameters.values()
-        valid = [parameter.name for parameter in parameters]
-        open_ended = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters)
-        if not open_ended and (unknown := [name for name in kwargs if name not in valid]):
-            raise TypeError(f'{cls.__name__} has no argument {", ".join(unknown)}; valid are {", ".join(valid)}')
-        return super().__new__(cls)
+    attention: str
+    order: str
+    depth: int
+    temporal_depth: int
+    num_heads: int
+    head_dim: int
+    window_size: tuple[int, int, int]
+    tubelet_size: tuple[int, int, int]
+    grid: tuple[int, ...]
+    table_grid: tuple[int, int, int]
+    prefix: int
+    pos_embed: nn.Parameter
 
     def __init__(
         self,
@@ -130,13 +156,15 @@ class Backbone(BaseModule):
             raise ValueError(f'out_indices={out_indices}: there are {stages} stages, choose from 0 to {stages - 1}')
         self.out_indices = tuple(i % stages for i in indices)
         if list(self.out_indices) != sorted(set(self.out_indices)):
-            raise ValueError(f'out_indices={out_indices} must rise and not repeat')
+            raise ValueError(f'out_indices={out_indices}: give increasing indices without repeats')
         if not -1 <= self.frozen_stages <= stages:
             raise ValueError(
                 f'frozen_stages={self.frozen_stages}: choose -1 (none), 0 (the tokenizer) to {stages} (all stages)'
             )
         if not isinstance(self.with_cp, bool) and len(self.with_cp) != stages:
-            raise ValueError(f'with_cp={self.with_cp} needs one count for each of the {stages} stages')
+            raise ValueError(
+                f'with_cp={self.with_cp}: give True, False or one number of blocks for each of the {stages} stages'
+            )
         self.out_channels = tuple(channels[i] for i in self.out_indices)
         self.out_strides = tuple(strides[i] for i in self.out_indices)
 
@@ -149,16 +177,16 @@ class Backbone(BaseModule):
             for module in modules:
                 module.eval().requires_grad_(False)
         if self.frozen_stages >= 0:
-            for table in self.embeddings():
-                table.requires_grad_(False)
+            for embedding in self.embeddings():
+                embedding.requires_grad_(False)
 
     def _pack(self, outputs: Sequence[Tensor]) -> Tensor | tuple[Tensor, ...]:
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
-    def _run(self, block: nn.Module, x: Tensor, stage: int, index: int, *context: Any) -> Tensor:
-        """Run block ``index`` of ``stage``, keeping only its input for the backward pass where ``with_cp`` says so.
+    def _run(self, block: nn.Module, x: Features, stage: int, index: int, *context: Any) -> Features:
+        """Run block ``index`` of ``stage``, with activation checkpointing where ``with_cp`` asks for it.
 
-        ``context`` are further arguments of the block.
+        ``context`` holds further arguments of the block.
         """
         kept = self.with_cp if isinstance(self.with_cp, bool) else index < self.with_cp[stage]
         if not (kept and torch.is_grad_enabled()):
@@ -170,19 +198,19 @@ class Backbone(BaseModule):
         return checkpoint(block, x, *context, use_reentrant=False, context_fn=contexts)
 
     def stage_modules(self) -> list[list[nn.Module]]:
-        """The modules that ``frozen_stages`` freezes: entry 0 the tokenizer, entry n stage n, in forward order."""
+        """Return the modules that ``frozen_stages`` freezes: entry 0 the tokenizer, entry n stage n."""
         raise NotImplementedError
 
     def embeddings(self) -> list[nn.Parameter]:
-        """The parameters that belong to the tokenizer but to no module of it, such as tables; frozen with it."""
+        """Return the parameters that are frozen with the tokenizer without being in it, such as position embeddings."""
         return []
 
     def no_weight_decay(self) -> set[str]:
-        """Names of the parameters that the paper spares from weight decay besides norms and biases."""
+        """Return the names of parameters without weight decay besides norms and biases."""
         return set()
 
     def layer_depth(self, name: str) -> tuple[int, int]:
-        """The depth of a parameter, 0 for the tokenizer, and the number of depths (for layer-wise rate decay)."""
+        """Return the depth of a parameter, 0 for the tokenizer, and the number of depths, for layer-wise decay."""
         raise NotImplementedError
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:

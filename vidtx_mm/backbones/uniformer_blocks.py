@@ -14,7 +14,6 @@ from ..layers import (
     CONVS,
     SPACE,
     TIME,
-    Attention,
     DepthwiseConv,
     DropPath,
     Mlp,
@@ -53,11 +52,11 @@ class ConvEmbed(nn.Module):
         self.proj = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.proj(x).movedim(1, -1).contiguous()
+        return self.proj(x).movedim(1, -1).contiguous()  # (B, *grid, dim)
 
 
 def patch_embeds(in_channels: int, dims: Sequence[int], ndim: int, odd_size: str, norm_eps: float) -> list[nn.Module]:
-    """The down-samplings before the four stages: patches, then a LayerNorm."""
+    """Return the down-samplings before the stages: patches, then a LayerNorm."""
     options = [STEMS[ndim], *[(DOWNS[ndim], DOWNS[ndim], (0,) * ndim)] * (len(dims) - 1)]
     return [
         Tokenizer(before, after, kernel, stride, padding, nn.LayerNorm(after, norm_eps), odd_size)
@@ -66,18 +65,20 @@ def patch_embeds(in_channels: int, dims: Sequence[int], ndim: int, odd_size: str
 
 
 def conv_stem(in_channels: int, dim: int, ndim: int) -> ConvEmbed:
-    """The first down-sampling of UniFormer-S+ and of the light models."""
+    """Return the first down-sampling of UniFormer-S+ and of the light models."""
     return ConvEmbed((in_channels, dim // 2, dim), STEM_STRIDES[ndim])
 
 
 def conv_embeds(in_channels: int, dims: Sequence[int], ndim: int) -> list[nn.Module]:
-    """The down-samplings of UniFormer-S+: overlapping convolutions, each with a BatchNorm. S+ was published for images;
-    the strides in time are those of the light video models' stem."""
+    """Return the down-samplings of UniFormer-S+: overlapping convolutions, each with a BatchNorm.
+
+    S+ was published for images; the strides in time are those of the stem of the light video models.
+    """
     return [conv_stem(in_channels, dims[0], ndim), *[ConvEmbed(pair, (DOWNS[ndim],)) for pair in pairwise(dims)]]
 
 
 class ConvMlp(nn.Module):
-    """The MLP of the local blocks: point-wise convolutions around a GELU."""
+    """MLP of the local blocks: pointwise convolutions around a GELU."""
 
     def __init__(self, dim: int, hidden_dim: int, ndim: int) -> None:
         super().__init__()
@@ -86,14 +87,14 @@ class ConvMlp(nn.Module):
         self.fc2 = PointwiseConv(hidden_dim, dim, ndim)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(self.act(self.fc1(x)))
+        return self.fc2(self.act(self.fc1(x)))  # (B, *grid, C)
 
 
 class LocalBlock(nn.Module):
-    """Dynamic position encoding, local relation and MLP on (B, *grid, C) (arXiv 2201.04676 section 3.2).
+    """Dynamic position encoding, local relation, then MLP, on (B, *grid, C) (arXiv 2201.04676 section 3.2).
 
-    The local relation is a depthwise 5 x 5 (x 5) convolution between two point-wise ones; the norms are BatchNorms.
-    ``layer_scale`` is the initial weight of the two branches (0 for none; only light video models have it here).
+    The local relation is a depthwise 5 x 5 (x 5) convolution between two pointwise ones; the norms are BatchNorms.
+    ``layer_scale`` is the initial weight of the two branches (0 for none; used by light video models only).
     """
 
     gamma_1: nn.Parameter | None
@@ -112,13 +113,14 @@ class LocalBlock(nn.Module):
         _add_gammas(self, (1, dim, *[1] * ndim), layer_scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.pos_embed(x)
-        x = x + self.drop_path(scaled(self.conv2(self.attn(self.conv1(batch_norm(self.norm1, x)))), self.gamma_1))
-        return x + self.drop_path(scaled(self.mlp(batch_norm(self.norm2, x)), self.gamma_2))
+        x = x + self.pos_embed(x)  # (B, *grid, C)
+        local = self.conv2(self.attn(self.conv1(batch_norm(self.norm1, x))))  # (B, *grid, C)
+        x = x + self.drop_path(scaled(local, self.gamma_1))  # (B, *grid, C)
+        return x + self.drop_path(scaled(self.mlp(batch_norm(self.norm2, x)), self.gamma_2))  # (B, *grid, C)
 
 
-class GlobalBlock(nn.Module):
-    """Dynamic position encoding, attention among all tokens and MLP on (B, *grid, C); the norms are LayerNorms.
+class AttentionBlock(nn.Module):
+    """The parts of a block with attention; subclasses write out its ``forward``. The norms are LayerNorms.
 
     ``layer_scale`` is the initial weight of the two branches (0 for none).
     """
@@ -130,36 +132,38 @@ class GlobalBlock(nn.Module):
         self,
         dim: int,
         ndim: int,
-        head_dim: int,
+        attn: nn.Module,
         mlp_ratio: float,
         drop_path: float,
         norm_eps: float = 1e-6,
         layer_scale: float = 0.0,
     ) -> None:
         super().__init__()
-        if dim % head_dim:
-            raise ValueError(f'arch: head_dim={head_dim} does not divide the {dim} channels of a stage')
         self.pos_embed = DepthwiseConv(dim, (3,) * ndim)
         self.norm1 = nn.LayerNorm(dim, norm_eps)
-        self.attn = Attention(dim, dim // head_dim)
+        self.attn = attn
         self.drop_path = DropPath(drop_path)
         self.norm2 = nn.LayerNorm(dim, norm_eps)
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
         _add_gammas(self, (dim,), layer_scale)
 
+
+class GlobalBlock(AttentionBlock):
+    """Dynamic position encoding, attention among all tokens, then MLP, on (B, *grid, C)."""
+
     def attend(self, x: Tensor) -> Tensor:
         return self.attn(x.flatten(1, -2)).view_as(x)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.pos_embed(x)
-        x = x + self.drop_path(scaled(self.attend(self.norm1(x)), self.gamma_1))
-        return x + self.drop_path(scaled(self.mlp(self.norm2(x)), self.gamma_2))
+        x = x + self.pos_embed(x)  # (B, *grid, C)
+        x = x + self.drop_path(scaled(self.attend(self.norm1(x)), self.gamma_1))  # (B, *grid, C)
+        return x + self.drop_path(scaled(self.mlp(self.norm2(x)), self.gamma_2))  # (B, *grid, C)
 
 
 class WindowBlock(GlobalBlock):
-    """A block on (B, H, W, C) whose attention stays in windows, as UniFormer's detectors use.
+    """A global block whose attention stays within windows of a (B, H, W, C) map, as in UniFormer's detectors.
 
-    The map is zero-padded to whole windows after the norm, and the padded tokens are attended (as published).
+    The map is zero-padded to whole windows after the norm, and padded tokens are attended to (as published).
     """
 
     def __init__(self, window_size: int, **kwargs: Any) -> None:
@@ -168,41 +172,48 @@ class WindowBlock(GlobalBlock):
 
     def attend(self, x: Tensor) -> Tensor:
         _, height, width, _ = x.shape
-        tokens, layout = self.window.split(pad_to_multiple(x, self.window.size[1:], first_axis=1).unsqueeze(1))
-        return self.window.merge(self.attn(tokens), layout)[:, 0, :height, :width]
+        padded = pad_to_multiple(x, self.window.size[1:], first_axis=1).unsqueeze(1)  # (B, 1, H', W', C)
+        groups, layout = self.window.split(padded)  # (G, N, C)
+        return self.window.merge(self.attn(groups), layout)[:, 0, :height, :width]  # (B, H, W, C)
 
 
-class SplitBlock(GlobalBlock):
-    """Attention over time at each place, then over space in each frame, on (B, T, H, W, C).
+class SplitBlock(AttentionBlock):
+    """Dynamic position encoding, attention over time, attention over space, then MLP, on (B, T, H, W, C).
 
-    The temporal result enters through the spatial attention alone: its residual is the block's input, as in the
-    official SplitSABlock (video_classification/slowfast/models/uniformer.py).
+    The output of the temporal attention reaches the spatial attention only: the residual of the latter is the input of
+    the block, as in the official SplitSABlock (video_classification/slowfast/models/uniformer.py).
     """
 
-    def __init__(self, dim: int, **kwargs: Any) -> None:
+    def __init__(self, dim: int, t_attn: nn.Module, **kwargs: Any) -> None:
         super().__init__(dim, **kwargs)
         self.t_norm = nn.LayerNorm(dim, self.norm1.eps)
-        self.t_attn = Attention(dim, self.attn.num_heads)
+        self.t_attn = t_attn
 
-    def reset_temporal(self) -> None:
-        """The published start, at which the temporal attention adds nothing."""
-        for parameter in self.t_attn.parameters():
-            nn.init.zeros_(parameter)
-        nn.init.ones_(self.t_attn.proj.weight)
+    def init_branches(self) -> None:
+        """Start as published: the temporal attention adds nothing."""
+        for name, parameter in self.t_attn.named_parameters():
+            nn.init.constant_(parameter, float(name == 'proj.weight'))
 
     def attend_over_time(self, x: Tensor) -> Tensor:
-        tokens, layout = TIME.split(x)
-        return TIME.merge(self.t_attn(tokens), layout)
+        groups, layout = TIME.split(x)  # (B * H * W, T, C)
+        return TIME.merge(self.t_attn(groups), layout)
 
     def attend(self, x: Tensor) -> Tensor:
-        tokens, layout = SPACE.split(x)
-        return SPACE.merge(self.attn(tokens), layout)
+        groups, layout = SPACE.split(x)  # (B * T, H * W, C)
+        return SPACE.merge(self.attn(groups), layout)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.pos_embed(x)
-        moved = x + self.drop_path(self.attend_over_time(self.t_norm(x)))
-        x = x + self.drop_path(scaled(self.attend(self.norm1(moved)), self.gamma_1))
-        return x + self.drop_path(scaled(self.mlp(self.norm2(x)), self.gamma_2))
+        x = x + self.pos_embed(x)  # (B, T, H, W, C)
+        temporal = x + self.drop_path(self.attend_over_time(self.t_norm(x)))  # (B, T, H, W, C)
+        x = x + self.drop_path(scaled(self.attend(self.norm1(temporal)), self.gamma_1))  # (B, T, H, W, C)
+        return x + self.drop_path(scaled(self.mlp(self.norm2(x)), self.gamma_2))  # (B, T, H, W, C)
+
+
+def count_heads(dim: int, head_dim: int) -> int:
+    """Return the number of heads of ``head_dim`` channels that make ``dim`` channels."""
+    if dim % head_dim:
+        raise ValueError(f'arch: head_dim={head_dim} does not divide the {dim} channels of a stage')
+    return dim // head_dim
 
 
 def _add_gammas(block: nn.Module, shape: tuple[int, ...], layer_scale: float) -> None:
@@ -211,5 +222,5 @@ def _add_gammas(block: nn.Module, shape: tuple[int, ...], layer_scale: float) ->
 
 
 def scaled(branch: Tensor, gamma: Tensor | None) -> Tensor:
-    """Weigh a branch by its layer scale, if there is one."""
+    """Multiply a branch by its layer scale, if there is one."""
     return branch if gamma is None else gamma.flatten() * branch

@@ -10,19 +10,22 @@ from torch.nn import functional as F
 
 from ..layers import QkvProjection, Tokenizer, check_input, pad_to_multiple
 from ..registry import MODELS
-from .uniformer_base import LOCAL_STAGES, STAGES, BuildBlock, UniFormer
-from .uniformer_blocks import GlobalBlock, conv_stem, patch_embeds, scaled
+from .base import initialize
+from .uniformer import LOCAL_STAGES, STAGES, BuildBlock, UniFormer, image_outputs, resolve_uniformer
+from .uniformer_blocks import AttentionBlock, conv_stem, count_heads, patch_embeds, scaled
 
 _XXS: dict[str, Any] = dict(depths=(2, 5, 8, 2), embed_dims=(56, 112, 224, 448), head_dim=28, mlp_ratio=3.0)
 _XS: dict[str, Any] = dict(depths=(3, 5, 9, 3), embed_dims=(64, 128, 256, 512), head_dim=32, mlp_ratio=3.0)
 VIDEO_ARCHS: dict[str, dict[str, Any]] = {'xxs': _XXS, 'xxs-ls': dict(_XXS, layer_scale=0.1), 'xs': _XS}
 IMAGE_ARCHS: dict[str, dict[str, Any]] = {'xxs': _XXS, 'xs': _XS}
-UPDATE_RATE = 0.5  # by which a block moves the scores of the tokens that it sees
+UPDATE_RATE = 0.5  # weight of the new scores when a block updates those of its tokens
 
 
 class State(NamedTuple):
-    """What passes from block to block: the class token (B, 1, C), the map (B, *grid, C), and how much the class token
-    has attended to each token (B, N), None before the first block."""
+    """Features passed from block to block: the class token (B, 1, C), the map (B, *grid, C), and the scores (B, N).
+
+    The scores say how much the class token has attended to each token; they are None before the first block.
+    """
 
     cls: Tensor
     x: Tensor
@@ -30,32 +33,31 @@ class State(NamedTuple):
 
 
 class ScoredAttention(QkvProjection):
-    """Attention that also tells what the first token attends to, (G, N - 1), averaged over the heads."""
+    """Attention that also returns what the first token attends to, (G, N - 1), averaged over the heads."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        q, k, v = self.split_heads(x)
+        q, k, v = self.split_heads(x)  # (G, heads, N, D)
         # Products and sums, which autocast leaves in single precision: the scores decide the order of the tokens.
         first, keys = (y.float() if y.dtype in (torch.float16, torch.bfloat16) else y for y in (q[:, :, :1], k))
-        row = ((first * keys).sum(-1) * q.shape[-1] ** -0.5).softmax(-1).mean(1)
-        return self.join_heads(F.scaled_dot_product_attention(q, k, v)), row[:, 1:]
+        scores = ((first * keys).sum(-1) * q.shape[-1] ** -0.5).softmax(-1).mean(1)  # (G, N)
+        return self.join_heads(F.scaled_dot_product_attention(q, k, v)), scores[:, 1:]
 
 
-class ShrinkBlock(GlobalBlock):
-    """A global block on the class token and the part ``keep_ratio`` of the tokens with the highest scores.
+class ShrinkBlock(AttentionBlock):
+    """A global block on the class token and the fraction ``keep_ratio`` of the tokens with the highest scores.
 
-    The other tokens are merged into one, weighted by their scores, and all take what that one gained, as in Evo-ViT
-    (arXiv 2108.01390). Tokens are moved by integer indices and the scores are passed on; the official code has the
-    indices in floating point, which half precision cannot count, and both in globals.
+    The other tokens are merged into one, weighted by their scores, and each of them gets the change of the merged one,
+    as in Evo-ViT (arXiv 2108.01390). Tokens move by integer indices and the scores are passed on; the official code has
+    floating-point indices, which half precision cannot count, and globals.
     """
 
-    def __init__(self, dim: int, keep_ratio: float, **kwargs: Any) -> None:
-        super().__init__(dim, **kwargs)
-        self.attn = ScoredAttention(dim, self.attn.num_heads)
+    def __init__(self, keep_ratio: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.keep_ratio = keep_ratio
 
-    def forward(self, state: State) -> State:  # type: ignore[override]
-        x = state.x + self.pos_embed(state.x)
-        tokens = x.flatten(1, -2)
+    def forward(self, state: State) -> State:
+        x = state.x + self.pos_embed(state.x)  # (B, *grid, C)
+        tokens = x.flatten(1, -2)  # (B, N, C)
         if self.keep_ratio == 1:
             tokens, row, _ = self.relate(torch.cat([state.cls, tokens], 1))
             return State(tokens[:, :1], tokens[:, 1:].view_as(x), update(state.scores, row))
@@ -72,12 +74,13 @@ class ShrinkBlock(GlobalBlock):
         return State(related[:, :1], take(tokens, back).view_as(x), scores.gather(1, back))
 
     def relate(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Attention and MLP; also the scores of the class token, and what the last token gained in all."""
-        moved, row = self.attn(self.norm1(tokens))
-        moved = scaled(moved, self.gamma_1)
-        tokens = tokens + self.drop_path(moved)
+        """Return (B, N, C) tokens after attention and MLP, the scores of the class token, and the change of the last
+        token."""
+        attended, row = self.attn(self.norm1(tokens))
+        attended = scaled(attended, self.gamma_1)
+        tokens = tokens + self.drop_path(attended)  # (B, N, C)
         changed = scaled(self.mlp(self.norm2(tokens)), self.gamma_2)
-        return tokens + self.drop_path(changed), row, (moved + changed)[:, -1:]
+        return tokens + self.drop_path(changed), row, (attended + changed)[:, -1:]
 
 
 def update(scores: Tensor | None, row: Tensor) -> Tensor:
@@ -89,41 +92,48 @@ def take(tokens: Tensor, indices: Tensor) -> Tensor:
 
 
 def merge(tokens: Tensor, scores: Tensor) -> Tensor:
-    """The mean (B, 1, C) of tokens, weighted by their scores."""
+    """Return the mean (B, 1, C) of tokens, weighted by their scores."""
     weights = scores / scores.sum(1, keepdim=True)
     return (weights[..., None].to(tokens.dtype) * tokens).sum(1, keepdim=True)
 
 
 class LightUniFormer(UniFormer):
-    """What the light video and image models share; see :class:`VideoUniFormerLight`."""
+    """The base of the light video and image models; see :class:`VideoUniFormerLight`."""
 
-    def _build_light(
+    def __init__(
         self,
         settings: Mapping[str, Any],
+        in_channels: int,
         keep_ratio: float,
         class_token: bool,
-        drop_path_rate: float,
         odd_size: str,
-        norm_eps: float,
         patch_norm_eps: float,
+        **kwargs: Any,
     ) -> None:
         if not 0 < keep_ratio <= 1:
-            raise ValueError(f'keep_ratio={keep_ratio} is not in (0, 1]')
+            raise ValueError(f'keep_ratio={keep_ratio} must be in (0, 1]')
+        dims = settings['embed_dims']
+        downs = patch_embeds(in_channels, dims, self.ndim, odd_size, patch_norm_eps)[1:]
+
+        def attention_block(stage: int, index: int) -> BuildBlock:
+            attn = ScoredAttention(dims[stage], count_heads(dims[stage], settings['head_dim']))
+            first = (stage, index) == (LOCAL_STAGES, 0)
+            return partial(ShrinkBlock, attn=attn, keep_ratio=1.0 if first else keep_ratio)
+
+        super().__init__(
+            settings,
+            [conv_stem(in_channels, dims[0], self.ndim), *downs],
+            attention_block,
+            in_channels,
+            local_scale=settings.get('layer_scale', 0.0),
+            **kwargs,
+        )
         if class_token and self.out_indices != (STAGES - 1,):
             raise ValueError(f'class_token=True returns the last map and the token, got out_indices={self.out_indices}')
-        dims, scale = settings['embed_dims'], settings.get('layer_scale', 0.0)
-        stem = conv_stem(self.in_channels, dims[0], self.ndim)
-        embeds = [stem, *patch_embeds(self.in_channels, dims, self.ndim, odd_size, patch_norm_eps)[1:]]
+        self.class_token = class_token
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dims[LOCAL_STAGES]))
         self.cls_upsample = nn.Linear(dims[-2], dims[-1])
-
-        def global_block(stage: int, index: int) -> BuildBlock:
-            keep = 1.0 if (stage, index) == (LOCAL_STAGES, 0) else keep_ratio
-            options = dict(head_dim=self.head_dim, norm_eps=norm_eps, layer_scale=scale)
-            return partial(ShrinkBlock, keep_ratio=keep, **options)
-
-        self._build(settings, embeds, global_block, drop_path_rate, local_scale=scale)
-        self.class_token = class_token
+        self.cls_upsample.apply(initialize)
         if class_token:
             self.norm_cls = nn.LayerNorm(dims[-1])
 
@@ -135,14 +145,13 @@ class LightUniFormer(UniFormer):
         for stage in range(self.out_indices[-1] + 1):
             if stage == LOCAL_STAGES + 1:
                 state = State(self.cls_upsample(state.cls), state.x, self._halve(state))
-            x = getattr(self, f'patch_embed{stage + 1}')(state.x if stage == 0 else state.x.movedim(-1, 1))
-            state = state._replace(x=x)
-            run: Any = partial(self._run, stage=stage)
-            for index, block in enumerate(getattr(self, f'blocks{stage + 1}')):
+            x = state.x if stage == 0 else state.x.movedim(-1, 1)  # (B, C, *grid)
+            state = state._replace(x=self.get_submodule(f'patch_embed{stage + 1}')(x))  # (B, *grid, C)
+            for index, block in enumerate(self._blocks(stage)):
                 if stage < LOCAL_STAGES:
-                    state = state._replace(x=run(block, state.x, index=index))
+                    state = state._replace(x=self._run(block, state.x, stage, index))
                 else:
-                    state = run(block, state, index=index)
+                    state = self._run(block, state, stage, index)
             if stage in self.out_indices:
                 outputs.append(self._output(state.x, stage))
         if self.class_token:
@@ -150,7 +159,7 @@ class LightUniFormer(UniFormer):
         return self._pack(outputs)
 
     def _halve(self, state: State) -> Tensor:
-        """The scores after the map is halved: averages over 2 x 2 tokens, rescaled to the same sum."""
+        """Return the scores of the halved map: averages over 2 x 2 tokens, rescaled to the same sum."""
         assert state.scores is not None
         height, width = state.x.shape[-3:-1]
         grid = state.scores.unflatten(1, (-1, height, width))
@@ -169,12 +178,12 @@ class VideoUniFormerLight(LightUniFormer):
     """UniFormer-XXS and -XS for clips: (B, C, T, H, W) to feature maps (B, C', T', H', W').
 
     A convolution stem, then four stages as in :class:`VideoUniFormer`. From stage 3 on a class token scores the tokens;
-    each block but the first relates the best ``keep_ratio`` of them.
+    each block but the first works on the best ``keep_ratio`` of them.
 
     Args:
         arch: 'xxs', 'xs', 'xxs-ls' (with layer scale; the published XXS 4 x 128, 4 x 160 and 8 x 128), or a dict of
-            depths, embed_dims, head_dim, mlp_ratio and, if wanted, layer_scale (the initial value).
-        keep_ratio: the part of the tokens that an attention block relates.
+            depths, embed_dims, head_dim, mlp_ratio and optionally layer_scale (the initial value).
+        keep_ratio: fraction of the tokens that an attention block works on.
         class_token: also return the class token (B, C'), after its norm, for training as published
             (``VideoTokenClsHead``).
         in_channels, drop_path_rate, odd_size, norm_eps, patch_norm_eps, out_indices, norm_eval, frozen_stages, with_cp:
@@ -202,12 +211,22 @@ class VideoUniFormerLight(LightUniFormer):
         with_cp: bool | Sequence[int] = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(frozen_stages, with_cp, init_cfg)
-        settings = self._resolve(arch, VIDEO_ARCHS, out_indices)
-        self.in_channels, self.norm_eval = in_channels, norm_eval
-        self._build_light(settings, keep_ratio, class_token, drop_path_rate, odd_size, norm_eps, patch_norm_eps)
-        self._add_norms(settings['embed_dims'], True, norm_eps)
-        self._finish()
+        super().__init__(
+            resolve_uniformer(arch, VIDEO_ARCHS),
+            in_channels,
+            keep_ratio,
+            class_token,
+            odd_size,
+            patch_norm_eps,
+            drop_path_rate=drop_path_rate,
+            norm_eps=norm_eps,
+            final_norm=True,
+            out_indices=out_indices,
+            norm_eval=norm_eval,
+            frozen_stages=frozen_stages,
+            with_cp=with_cp,
+            init_cfg=init_cfg,
+        )
 
 
 @MODELS.register_module()
@@ -240,9 +259,19 @@ class ImageUniFormerLight(LightUniFormer):
         with_cp: bool | Sequence[int] = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(frozen_stages, with_cp, init_cfg)
-        settings = self._resolve(arch, IMAGE_ARCHS, self._choose_outputs(out_indices, final_norm))
-        self.in_channels, self.norm_eval = in_channels, norm_eval
-        self._build_light(settings, keep_ratio, class_token, drop_path_rate, odd_size, norm_eps, patch_norm_eps)
-        self._add_norms(settings['embed_dims'], final_norm, norm_eps)
-        self._finish()
+        super().__init__(
+            resolve_uniformer(arch, IMAGE_ARCHS),
+            in_channels,
+            keep_ratio,
+            class_token,
+            odd_size,
+            patch_norm_eps,
+            drop_path_rate=drop_path_rate,
+            norm_eps=norm_eps,
+            final_norm=final_norm,
+            out_indices=image_outputs(out_indices, final_norm),
+            norm_eval=norm_eval,
+            frozen_stages=frozen_stages,
+            with_cp=with_cp,
+            init_cfg=init_cfg,
+        )

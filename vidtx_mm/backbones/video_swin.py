@@ -68,9 +68,9 @@ class WindowAttention(QkvProjection):
         counts = [group.windows for group in layout.groups]
         bias = self.bias(layout.size)  # (heads, N, N)
         outputs = []
-        for group, *qkv in zip(layout.groups, *[y.split(counts) for y in self.split_heads(x)], strict=True):
+        for group, q, k, v in zip(layout.groups, *[y.split(counts) for y in self.split_heads(x)], strict=True):
             mask = bias if group.mask is None else bias + MASKED * group.mask
-            outputs.append(F.scaled_dot_product_attention(*qkv, attn_mask=mask[None]))  # (G, heads, N, D)
+            outputs.append(F.scaled_dot_product_attention(q, k, v, attn_mask=mask[None]))  # (G, heads, N, D)
         return self.join_heads(outputs[0] if len(outputs) == 1 else torch.cat(outputs))  # (G, N, C)
 
 
@@ -123,9 +123,9 @@ class FactorizedSwinBlock(SwinBlock):
 
 
 class SwinStage(nn.Module):
-    """The blocks of one resolution and, except in the last stage, the patch merging after them."""
+    """The blocks of a stage and, except in the last one, the patch merging after them."""
 
-    def __init__(self, blocks: Sequence[nn.Module], downsample: nn.Module | None) -> None:
+    def __init__(self, blocks: Sequence[nn.Module], downsample: nn.Module) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
         self.downsample = downsample
@@ -181,7 +181,7 @@ class VideoSwin(Backbone):
         self.window_size = triple('window_size', window_size)
         self.attention = choose('attention', attention, ATTENTIONS)
         choose('relative_index', relative_index, RELATIVE_INDICES)
-        shifted_axes = SHIFTS[choose('shift', shift, list(SHIFTS))]
+        shifted_axes = SHIFTS[choose('shift', shift, SHIFTS)]
         self.depths = tuple(settings['depths'])
         heads = settings['num_heads']
         if len(heads) != len(self.depths):
@@ -216,7 +216,7 @@ class VideoSwin(Backbone):
         self.layers = nn.ModuleList()
         for stage, (dim, depth) in enumerate(zip(dims, self.depths, strict=True)):
             blocks = [build_block(stage, index, next(rates)) for index in range(depth)]
-            self.layers.append(SwinStage(blocks, None if stage == len(dims) - 1 else PatchMerging(dim)))
+            self.layers.append(SwinStage(blocks, nn.Identity() if stage == len(dims) - 1 else PatchMerging(dim)))
         if attention == 'split':
             self.temporal = nn.ModuleList(
                 SwinBlock(dims[-1], window, attn(-1, temporal_size), mlp_ratio, drop_path_rate)
@@ -227,16 +227,17 @@ class VideoSwin(Backbone):
         self._finish()
 
     def _norm_name(self, stage: int) -> str:
-        """The last stage's norm has the official name; published files hold no other."""
+        """Return the name of the norm after a stage; the last one has the official name."""
         return 'norm' if stage == len(self.depths) - 1 else f'norm{stage}'
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
         x = self.patch_embed(x)  # (B, T, H, W, C)
         outputs = []
         for index, stage in enumerate(self.layers[: self.out_indices[-1] + 1]):
+            assert isinstance(stage, SwinStage)
             for block_index, block in enumerate(stage.blocks):
                 x = self._run(block, x, index, block_index)  # (B, T, H, W, C)
-            if self.attention == 'split' and stage.downsample is None:
+            if self.attention == 'split' and index == len(self.layers) - 1:
                 for block in self.temporal:
                     x = block(x)
             if index in self.out_indices:

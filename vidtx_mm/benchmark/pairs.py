@@ -144,11 +144,11 @@ def build_transformers_vivit() -> nn.Module:
 def _vivit() -> Pair:
     imports = ('transformers.models.vivit.modeling_vivit',)
     reference = Side(build_transformers_vivit, imports, call=call_frames_first, output=class_token)
-    return Pair(_ours('ViViT', input_range=None), reference, frames=32, size=224)
+    return Pair(_ours('ViViT'), reference, frames=32, size=224)
 
 
 def _vivit_alone(**kwargs: Any) -> Pair:
-    return Pair(_ours('ViViT', input_range=None, **kwargs), None, frames=32, size=224)
+    return Pair(_ours('ViViT', **kwargs), None, frames=32, size=224)
 
 
 # All rows disable stochastic depth and dropout, so that both sides do the same work in the training step.

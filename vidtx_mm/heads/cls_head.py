@@ -1,7 +1,7 @@
-"""The linear classifier of all four families."""
+"""Linear classifier of all four families."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from mmaction.models.heads import BaseHead
@@ -10,38 +10,46 @@ from torch import Tensor, nn
 from vidtx_mm.checks import choose
 from vidtx_mm.registry import MODELS
 
-POOLS: dict[str, tuple[str, tuple[int, ...], int, Callable[[Tensor], Tensor]]] = {
-    'avg': ('a feature map (B, {0}, T, H, W) or (B, {0}, H, W)', (4, 5), 1, lambda x: x.flatten(2).mean(2)),
-    'cls': ('tokens (B, N, {0}), the class token first', (3,), 2, lambda x: x[:, 0]),
-    'none': ('one vector per clip (B, {0})', (2,), 1, lambda x: x),
-}
-"""pool: what it takes, the numbers of axes it takes, its channel axis, and what it does."""
 
+class Pooling(NamedTuple):
+    """A way to pool features to (B, C): description, allowed numbers of axes and channel axis of the features."""
+
+    features: str
+    ndims: tuple[int, ...]
+    channel_axis: int
+    pool: Callable[[Tensor], Tensor]
+
+
+POOLINGS = {
+    'avg': Pooling('a feature map (B, {0}, T, H, W) or (B, {0}, H, W)', (4, 5), 1, lambda x: x.flatten(2).mean(2)),
+    'cls': Pooling('tokens (B, N, {0}), class token first', (3,), 2, lambda x: x[:, 0]),
+    'none': Pooling('one vector per clip (B, {0})', (2,), 1, lambda x: x),
+}
 AVERAGES = ('prob', 'score', None)
 
 
 @MODELS.register_module()
 class VideoClsHead(BaseHead):
-    """Pool, dropout, one linear layer.
+    """Pooling, dropout and a linear layer.
 
-    The layer is drawn from a normal distribution when the head is built, its bias is zero; ``init_cfg`` is the user's.
-
-    Labels are class indices, or vectors over the classes: blended by MixUp/CutMix (MMAction2's ``blending``), or
-    multi-hot with ``multi_label``. Training accuracy is logged for class indices only.
+    The head initializes the layer when it is built, weights from a normal distribution and bias to zero; ``init_cfg``
+    stays free for the user. Labels are class indices or vectors over the classes: blended by MixUp or CutMix
+    (``blending`` of MMAction2), or multi-hot with ``multi_label``. Training accuracy is logged for class indices only.
 
     Args:
         num_classes: number of classes.
         in_channels: channels of the features.
-        pool: 'avg' of a map over all positions, 'cls' the first token, 'none' for features that are pooled already.
+        pool: 'avg' for the mean of a map, 'cls' for the first token, 'none' for features that are pooled already.
         dropout_ratio: dropout before the linear layer.
-        init_std: standard deviation of the linear layer's weights; 0 starts at zero, as ViViT does.
-        loss_cls: by default cross-entropy, with ``multi_label`` binary cross-entropy (``BCELossWithLogits``).
+        init_std: standard deviation of the initial weights; 0 starts at zero, as ViViT does.
+        loss_cls: config of the loss. The default is cross-entropy, with ``multi_label`` binary cross-entropy
+            (``BCELossWithLogits``).
         label_smooth_eps: share of the target that is spread over all classes.
-        multi_label: any number of classes per clip: independent probabilities (sigmoid) in tests, which are averaged
-            over the views for 'prob' and computed from the averaged scores for 'score'.
-        average_clips: how tests average the views of a video: 'prob' after the softmax, 'score' the raw scores, None
-            not at all.
-        topk: accuracies logged in training.
+        multi_label: any number of classes per clip. Tests give independent probabilities (sigmoid), averaged over the
+            views with 'prob' and computed from the averaged scores with 'score'.
+        average_clips: average over the views of a video in tests: 'prob' of probabilities, 'score' of scores, None for
+            no average.
+        topk: accuracies to log in training.
         init_cfg: see ``mmengine.model.BaseModule``.
     """
 
@@ -60,7 +68,7 @@ class VideoClsHead(BaseHead):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         name = type(self).__name__
-        choose(f'{name}: pool', pool, POOLS)
+        choose(f'{name}: pool', pool, POOLINGS)
         choose(f'{name}: average_clips', average_clips, AVERAGES)
         if not isinstance(num_classes, int) or num_classes < 1:
             raise ValueError(f'{name}: num_classes={num_classes!r}: give a positive integer')
@@ -68,8 +76,8 @@ class VideoClsHead(BaseHead):
             raise ValueError(f'{name}: label_smooth_eps={label_smooth_eps}: give a share in [0, 1)')
         if multi_label and label_smooth_eps:
             raise ValueError(
-                f'{name}: label_smooth_eps={label_smooth_eps} spreads the one label of a clip over the classes; with '
-                'multi_label=True set it to 0'
+                f'{name}: label_smooth_eps={label_smooth_eps} is for one label per clip; set it to 0 with '
+                'multi_label=True'
             )
         super().__init__(
             num_classes,
@@ -88,24 +96,24 @@ class VideoClsHead(BaseHead):
         nn.init.zeros_(self.fc_cls.bias)
 
     def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
-        """Features as ``pool`` takes them -> scores (B, num_classes), at least of single precision."""
-        takes, ndims, axis, reduce = POOLS[self.pool]
+        """Return scores (B, num_classes), in single precision at least, for features as ``pool`` takes them."""
+        pooling = POOLINGS[self.pool]
         if not isinstance(x, Tensor):
-            got = type(x).__name__
             raise TypeError(
-                f'{type(self).__name__} takes one tensor, got {got}; give the backbone one out_indices entry'
+                f'{type(self).__name__} takes one tensor, got {type(x).__name__}; set one out_indices in the backbone'
             )
-        if x.ndim not in ndims or x.shape[axis] != self.in_channels:
+        if x.ndim not in pooling.ndims or x.shape[pooling.channel_axis] != self.in_channels:
             raise ValueError(
                 f'{type(self).__name__}(pool={self.pool!r}, in_channels={self.in_channels}) takes '
-                f'{takes.format(self.in_channels)}, got {tuple(x.shape)}; make pool and in_channels fit the backbone'
+                f'{pooling.features.format(self.in_channels)}, got {tuple(x.shape)}; set pool and in_channels to fit '
+                'the backbone'
             )
-        scores = self.fc_cls(self.dropout(reduce(x)))
+        scores = self.fc_cls(self.dropout(pooling.pool(x)))  # (B, num_classes)
         return scores.float() if scores.dtype in (torch.float16, torch.bfloat16) else scores
 
     def average_clip(self, cls_scores: Tensor, num_segs: int = 1) -> Tensor:
-        """(B * num_segs, num_classes) -> (B, num_classes), or (B, num_segs, num_classes) for ``None``."""
-        views = cls_scores.unflatten(0, (-1, num_segs))
+        """Average scores (B * num_segs, num_classes) to (B, num_classes); None gives (B, num_segs, num_classes)."""
+        views = cls_scores.unflatten(0, (-1, num_segs))  # (B, num_segs, num_classes)
         if self.average_clips == 'prob':
             return self._probabilities(views).mean(dim=1)
         if self.average_clips == 'score':

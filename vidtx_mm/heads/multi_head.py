@@ -1,4 +1,4 @@
-"""Several labels per clip from one linear layer, such as the noun and the verb of EPIC-Kitchens."""
+"""Several labels per clip from one linear layer, such as noun and verb of EPIC-Kitchens."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,10 +15,10 @@ from .cls_head import VideoClsHead
 
 @MODELS.register_module()
 class VideoMultiClsHead(VideoClsHead):
-    """One softmax per label over consecutive columns of one linear layer; the loss is the mean of the labels' losses.
+    """One softmax per label over consecutive columns of one linear layer; the loss is the mean over the labels.
 
-    Targets are vectors over all columns with a one in each split, possibly blended: those of
-    ``VideoListDataset(class_splits=...)``. ``pred_score`` holds the splits side by side; see ``MultiHeadAccuracy``.
+    Targets are vectors over all columns with a one in each split, possibly blended, as from
+    ``VideoListDataset(class_splits=...)``. ``pred_score`` concatenates the splits; see ``MultiHeadAccuracy``.
 
     Source: ``scenic/projects/vivit/model.py::ViViTMultiHeadClassificationModel`` (EPIC-Kitchens: 300 nouns, 97 verbs).
 
@@ -31,7 +31,7 @@ class VideoMultiClsHead(VideoClsHead):
     def __init__(self, class_splits: Sequence[int], in_channels: int, **kwargs: Any) -> None:
         taken = {'num_classes', 'multi_label'} & set(kwargs)
         if taken:
-            raise TypeError(f'VideoMultiClsHead: {", ".join(sorted(taken))} follow from class_splits; leave them out')
+            raise TypeError(f'VideoMultiClsHead sets {", ".join(sorted(taken))} from class_splits; leave it out')
         super().__init__(sum(class_splits), in_channels, **kwargs)
         self.class_splits = list(class_splits)
 
@@ -39,8 +39,8 @@ class VideoMultiClsHead(VideoClsHead):
         targets = torch.stack([sample.gt_label for sample in data_samples]).to(cls_scores)
         if targets.shape != cls_scores.shape:
             raise ValueError(
-                f'VideoMultiClsHead: labels of shape {tuple(targets.shape)} for scores of shape '
-                f'{tuple(cls_scores.shape)}; read the list with VideoListDataset(class_splits={self.class_splits})'
+                f'VideoMultiClsHead: labels have shape {tuple(targets.shape)}, scores {tuple(cls_scores.shape)}; read '
+                f'the list with VideoListDataset(class_splits={self.class_splits})'
             )
         losses: list[Tensor] = []
         hits: list[Tensor] = []
@@ -55,12 +55,12 @@ class VideoMultiClsHead(VideoClsHead):
         return result
 
     def _probabilities(self, scores: Tensor) -> Tensor:
-        return torch.cat([part.softmax(dim=-1) for part in scores.split(self.class_splits, dim=-1)], dim=-1)
+        return torch.cat([split.softmax(dim=-1) for split in scores.split(self.class_splits, dim=-1)], dim=-1)
 
 
 @METRICS.register_module()
 class MultiHeadAccuracy(BaseMetric):
-    """Top-1 and top-5 of each label, and ``action_top1``: the share of clips with all labels right.
+    """Top-1 and top-5 accuracy of each label, and ``action_top1``, the share of clips with all labels right.
 
     Source: ``scenic/projects/vivit/model.py::ViViTMultiHeadClassificationModel.get_metrics_fn``.
 
@@ -82,7 +82,10 @@ class MultiHeadAccuracy(BaseMetric):
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         if len(names) != len(class_splits):
-            raise ValueError(f'MultiHeadAccuracy: names={tuple(names)} for class_splits={tuple(class_splits)}')
+            raise ValueError(
+                f'MultiHeadAccuracy: names={tuple(names)} does not match class_splits={tuple(class_splits)}; give one '
+                'name per split'
+            )
         self.class_splits = list(class_splits)
         self.names = list(names)
 

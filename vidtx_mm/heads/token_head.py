@@ -1,4 +1,4 @@
-"""Two classifiers in training: of the pooled map and of the class token."""
+"""Head with a second classifier in training, of the class token."""
 
 from typing import Any
 
@@ -12,9 +12,9 @@ from .cls_head import VideoClsHead
 
 @MODELS.register_module()
 class VideoTokenClsHead(VideoClsHead):
-    """A classifier of the feature map and, in training alone, one of the class token; the loss is the mean of both.
+    """A classifier of the feature map and, in training only, one of the class token; the loss is the mean of both.
 
-    Takes what ``VideoUniFormerLight(class_token=True)`` returns: the map (B, C, T, H, W) and the token (B, C).
+    The input is the output of ``VideoUniFormerLight(class_token=True)``: the map (B, C, T, H, W) and the token (B, C).
 
     Source: Sense-X/UniFormer, video_classification/tools/train_net_cls.py.
 
@@ -26,14 +26,14 @@ class VideoTokenClsHead(VideoClsHead):
 
     def __init__(self, num_classes: int, in_channels: int, init_std: float = 0.01, **kwargs: Any) -> None:
         if kwargs.get('pool', 'avg') != 'avg':
-            raise ValueError(f"VideoTokenClsHead pools the map by 'avg', got pool={kwargs['pool']!r}")
+            raise ValueError(f"VideoTokenClsHead takes pool='avg' only, got pool={kwargs['pool']!r}")
         super().__init__(num_classes, in_channels, init_std=init_std, **kwargs)
         self.fc_token = nn.Linear(in_channels, num_classes)
         nn.init.normal_(self.fc_token.weight, std=init_std)
         nn.init.zeros_(self.fc_token.bias)
 
-    def forward(self, x: tuple[Tensor, Tensor], **kwargs: Any) -> Tensor:  # type: ignore[override]
-        """The scores (B, num_classes) of the map."""
+    def forward(self, x: Any, **kwargs: Any) -> Tensor:
+        """Return the scores (B, num_classes) of the map."""
         return super().forward(self._pair(x)[0], **kwargs)
 
     def loss(self, feats: tuple[Tensor, Tensor], data_samples: list, **kwargs: Any) -> dict[str, Tensor]:
@@ -45,7 +45,7 @@ class VideoTokenClsHead(VideoClsHead):
     def _pair(self, x: Any) -> tuple[Tensor, Tensor]:
         if not isinstance(x, tuple) or len(x) != 2 or x[1].ndim != 2:
             raise TypeError(
-                'VideoTokenClsHead takes a feature map and a class token; build the backbone with class_token=True, or '
-                'use VideoClsHead'
+                'VideoTokenClsHead takes a feature map and a class token; set class_token=True in the backbone, or use '
+                'VideoClsHead'
             )
         return x
