@@ -3,9 +3,11 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import scaled_dot_product_attention
 
 from vidtx_mm.layers import Attention, Mlp
-from vidtx_mm.layers.kernels import chunked, chunks
+from vidtx_mm.layers.kernels import biased_attention, chunked, chunks
+from vidtx_mm.layers.kernels.biased_attention import CHUNK_VALUES
 
 LAYERS = {
     'mlp': (lambda: Mlp(8, 16), (5, 3, 8)),
@@ -40,3 +42,51 @@ def test_no_chunk_makes_more_values_than_allowed(monkeypatch: pytest.MonkeyPatch
     sizes.clear()
     chunked(layer, torch.zeros(10, 4), 16)
     assert sizes == [10]
+
+
+def attention_inputs(groups: int, heads: int, tokens: int, dim: int, dtype: torch.dtype) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(groups, heads, tokens, dim)] * 3 + [(heads, tokens, tokens)]
+    return [torch.randn(shape, dtype=dtype, generator=generator).requires_grad_() for shape in shapes]
+
+
+def test_gradients_of_biased_attention() -> None:
+    assert torch.autograd.gradcheck(biased_attention, attention_inputs(3, 2, 5, 4, torch.float64))
+
+
+@pytest.mark.parametrize('tokens', [4, 1100])
+def test_biased_attention_is_attention_with_a_mask(tokens: int) -> None:
+    """One chunk holds many groups of few tokens, and of many tokens less than one group; the results are the same."""
+    assert 4**2 * 3 < CHUNK_VALUES < 1100**2
+    inputs = attention_inputs(3, 2, tokens, 8, torch.float64)
+    q, k, v, bias = inputs
+    results = []
+    for out in (biased_attention(q, k, v, bias), scaled_dot_product_attention(q, k, v, attn_mask=bias[None])):
+        results.append((out.detach(), *torch.autograd.grad(out.sin().sum(), inputs)))
+    torch.testing.assert_close(*results, rtol=1e-9, atol=1e-9)
+
+
+def test_biased_attention_saves_no_attention_weights() -> None:
+    """What is saved for the backward pass grows with the groups as queries do; the bias is saved once."""
+    q, k, v, bias = attention_inputs(16, 2, 20, 4, torch.float32)
+    saved: list[int] = []
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        saved.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        biased_attention(q, k, v, bias)
+    assert len(saved) == 5 and max(saved) == q.numel() < 16 * bias.numel()
+
+
+def test_biased_attention_under_autocast() -> None:
+    inputs = attention_inputs(2, 2, 9, 8, torch.float32)
+    exact = torch.autograd.grad(biased_attention(*inputs).sin().sum(), inputs)
+    q, k, v, bias = inputs
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        out = biased_attention(q.bfloat16(), k.bfloat16(), v.bfloat16(), bias)
+    assert out.dtype == torch.bfloat16
+    for found, expected in zip(torch.autograd.grad(out.float().sin().sum(), inputs), exact, strict=True):
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found, expected, rtol=0.05, atol=0.05 * float(expected.abs().max()))

@@ -6,10 +6,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ..checks import choose
-from ..layers import DropPath, Mlp, PatchMerging, QkvProjection, Tokenizer, Window, WindowLayout, drop_path_rates
+from ..layers import (
+    DropPath,
+    Mlp,
+    PatchMerging,
+    QkvProjection,
+    Tokenizer,
+    Window,
+    WindowLayout,
+    biased_attention,
+    drop_path_rates,
+)
 from ..registry import MODELS
 from .base import Backbone, resolve_arch, triple
 
@@ -69,8 +78,8 @@ class WindowAttention(QkvProjection):
         bias = self.bias(layout.size)  # (heads, N, N)
         outputs = []
         for group, q, k, v in zip(layout.groups, *[y.split(counts) for y in self.split_heads(x)], strict=True):
-            mask = bias if group.mask is None else bias + MASKED * group.mask
-            outputs.append(F.scaled_dot_product_attention(q, k, v, attn_mask=mask[None]))  # (G, heads, N, D)
+            masked = bias if group.mask is None else bias + MASKED * group.mask
+            outputs.append(biased_attention(q, k, v, masked))  # (G, heads, N, D)
         return self.join_heads(outputs[0] if len(outputs) == 1 else torch.cat(outputs))  # (G, N, C)
 
 

@@ -3,6 +3,7 @@
 from .attention import Attention, QkvProjection
 from .conv import DepthwiseConv, PointwiseConv, batch_norm
 from .drop import DropPath, drop_path_rates
+from .kernels import biased_attention
 from .merging import PatchMerging
 from .mlp import Mlp
 from .partition import HEIGHT, JOINT, SPACE, TIME, WIDTH, Axes, Window, WindowLayout
@@ -31,6 +32,7 @@ __all__ = [
     'Window',
     'WindowLayout',
     'batch_norm',
+    'biased_attention',
     'check_input',
     'drop_path_rates',
     'merge_lattices',
