@@ -70,5 +70,8 @@ def test_clamping_is_logged_once_per_file(video: Path, monkeypatch: pytest.Monke
 
 
 def test_errors_name_the_file(tmp_path: Path) -> None:
-    with pytest.raises(VideoError, match='none.mp4: No such file'):
-        VideoInit()(dict(filename=str(tmp_path / 'none.mp4')))
+    for options in (dict(), dict(io_backend='local')):
+        with pytest.raises(VideoError, match='none.mp4: No such file'):
+            VideoInit(**options)(dict(filename=str(tmp_path / 'none.mp4')))
+    with pytest.raises(VideoError, match='^nowhere://host/a.mp4: '):
+        VideoInit()(dict(filename='nowhere://host/a.mp4'))

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,7 @@ class VideoInit(BaseTransform):
 
     def _open(self, filename: str) -> VideoReader:
         in_memory = self.file_backend is not None or '://' in filename
-        source = get(filename, backend_args=self.file_backend) if in_memory else filename
+        source: Any = partial(get, filename, backend_args=self.file_backend) if in_memory else filename
         return VideoReader(source, name=filename, **self.reader)
 
 

@@ -6,7 +6,7 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import BinaryIO, Protocol, TypeVar
+from typing import Any, BinaryIO, Protocol, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from .errors import VideoError
 from .timeout import call_within
 
 T = TypeVar('T')
+Source = str | os.PathLike | bytes | BinaryIO | Callable[[], Any]
 MAX_ASPECT = 16
 
 BACKENDS = {
@@ -45,7 +46,7 @@ class VideoReader:
     """Read frames of a video by index, in display order, upright, as RGB.
 
     Args:
-        source: a path, the bytes of a file, or an open binary file.
+        source: a path, the bytes of a file, an open binary file, or a function that returns one of them, in time.
         backend: 'pyav', 'decord', 'opencv', 'torchcodec', or 'auto' for the first of the first three that imports.
         num_threads: decoding threads. Data loader workers want one; more help a tool that reads a single video.
         short_side: reduce frames to this short side while they are converted (bicubic, aspect ratio kept); smaller
@@ -61,7 +62,7 @@ class VideoReader:
 
     def __init__(
         self,
-        source: str | os.PathLike | bytes | BinaryIO,
+        source: Source,
         backend: str = 'pyav',
         num_threads: int = 1,
         short_side: int | None = None,
@@ -187,20 +188,21 @@ def backend_class(backend: str) -> Callable[[str | BinaryIO, int], Backend]:
         package, module, class_name = BACKENDS[name]
         try:
             import_module(package)
-        except ImportError as error:
-            missing = error
+        except (ImportError, OSError, RuntimeError) as error:  # the latter from TorchCodec without a system FFmpeg
+            missing: Exception = error
             continue
         return getattr(import_module(f'vidtx_mm.video.{module}'), class_name)
     raise ImportError(f'backend={backend!r} needs the package {package}, which does not import: {missing}') from missing
 
 
-def _checked(source: str | os.PathLike | bytes | BinaryIO) -> str | BinaryIO:
+def _checked(source: Source) -> str | BinaryIO:
     """Return an absolute path (FFmpeg takes 'a:b.mp4' for a protocol) or a binary file."""
-    if isinstance(source, bytes):
-        return io.BytesIO(source)
-    if not isinstance(source, (str, os.PathLike)):
-        return source
-    path = Path(source).absolute()
+    loaded: Any = source() if callable(source) else source
+    if isinstance(loaded, bytes):
+        return io.BytesIO(loaded)
+    if not isinstance(loaded, (str, os.PathLike)):
+        return loaded
+    path = Path(loaded).absolute()
     mode = path.stat().st_mode
     if stat.S_ISDIR(mode):
         raise ValueError('is a folder, not a video')
