@@ -60,6 +60,13 @@ def test_frames_are_those_of_a_forward_decode(name: str, tmp_path: Path) -> None
         assert not reader.clamped
 
 
+@pytest.mark.parametrize('rotation', [90, 180, -90])
+def test_frames_stand_upright_as_opencv_turns_them(rotation: int, tmp_path: Path) -> None:
+    path = write_video(tmp_path / 'a.mp4', rotation=rotation)
+    with VideoReader(path) as ours, VideoReader(path, backend='opencv') as opencv:
+        assert np.array_equal(ours.get_frames([4, 9]), opencv.get_frames([4, 9]))
+
+
 def test_an_edit_list_hides_the_frames_before_its_start(tmp_path: Path) -> None:
     times = [4 * index - 20 for index in range(24)]
     path = write_video(
