@@ -102,6 +102,16 @@ def test_files_that_cannot_be_converted(run, content, message):
     assert not Path('b.pth').exists()
 
 
+def test_values_that_are_not_finite(run, weights):
+    weights['backbone.norm.bias'][3] = torch.nan
+    torch.save(weights, 'a.pth')
+    Path('config.py').write_text(CONFIG)
+    code, _, err = run('a.pth', 'b.pth', '--config', 'config.py')
+    assert code == 2 and 'norm.bias: 1 of 64 values are NaN' in err and not Path('b.pth').exists()
+    code, out, _ = run('a.pth', 'b.pth', '--config', 'config.py', '--allow-nonfinite')
+    assert code == 0 and 'wrote b.pth' in out
+
+
 @pytest.mark.parametrize(
     'args, message',
     [

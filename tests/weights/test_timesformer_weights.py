@@ -1,4 +1,4 @@
-"""TimeSformer's checkpoints: published forms, the start from an image ViT, position tables, and the known traps."""
+"""TimeSformer's checkpoints: published forms, the start from an image ViT, position embeddings, and the known traps."""
 
 from pathlib import Path
 

@@ -103,17 +103,17 @@ def test_small_scenic_files_have_the_published_keys(ours, theirs):
         assert all(made[key].ndim == len(published[key]) for key in blocks)
 
 
-def test_a_file_tells_depth_heads_and_attention():
+def test_a_file_implies_depth_heads_and_attention():
     for (ours, theirs), attention in zip(
         MODELS.values(),
         ('joint', None, *['factorized_encoder'] * 3, 'factorized_self_attention', None),
         strict=True,
     ):
-        told = flax_args(tensors(flax(vivit(**ours).state_dict(), **theirs)))
-        assert (told['num_heads'], told['depth']) == (2, 2)
-        assert told.get('attention') == attention
+        args = flax_args(tensors(flax(vivit(**ours).state_dict(), **theirs)))
+        assert (args['num_heads'], args['depth']) == (2, 2)
+        assert args.get('attention') == attention
         if attention == 'factorized_encoder':
-            assert told['temporal_depth'] == ours['temporal_depth']
+            assert args['temporal_depth'] == ours['temporal_depth']
 
 
 def file_of(name):

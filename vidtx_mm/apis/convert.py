@@ -15,7 +15,7 @@ from vidtx_mm.weights.convert import rename
 
 from .configs import find_config
 
-NEEDS_MODEL = ('inflate', 'head', 'keep_init')
+NEEDS_MODEL = ('inflate', 'head', 'keep_init', 'allow_nonfinite')
 
 
 def convert(
@@ -50,7 +50,8 @@ def convert(
             or any(getattr(parsed, name) != getattr(Options(), name) for name in NEEDS_MODEL)
         ):
             raise ValueError(
-                '--inflate, --head, --keep-init, --cfg-options and --source own concern a model: give its --config'
+                '--inflate, --head, --keep-init, --allow-nonfinite, --cfg-options and --source own concern a model: '
+                'give its --config'
             )
         state_dict, report = rename(open_checkpoint(src), parsed.source, parsed.class_order)
     else:

@@ -21,6 +21,7 @@ from .frame import parse_cfg_options
 @click.option('--class-order', default='auto', show_default=True, help='How SRC orders its classes.')
 @click.option('--pos-interpolation', default='bicubic', show_default=True, help='For position embeddings.')
 @click.option('--keep-init', default='', help='A pattern of parameters to leave out.')
+@click.option('--allow-nonfinite', is_flag=True, help='Accept NaN and infinite values.')
 def command(src: str, dst: Path, config: str | None, cfg_options: tuple[str, ...], **options: Any) -> None:
     """Write any known checkpoint as a plain MMAction2 one.
 
