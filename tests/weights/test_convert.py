@@ -78,7 +78,8 @@ def test_image_files_are_brought_to_the_model_of_a_config(convert, tmp_path):
 @pytest.mark.parametrize('mean, notes', [([127.5] * 3, 0), ([0.0] * 3, 1)], ids=['as published', 'other'])
 def test_the_preprocessing_of_the_config_is_compared(convert, mean, notes):
     write(Path('a.msgpack'), nested(flax(with_head(vivit().state_dict(), 'head'))))
-    preprocessor = dict(type='ActionDataPreprocessor', mean=mean, std=[127.5] * 3, format_shape='NCTHW')
+    mixup = dict(type='MixupBlending', alpha=0.8, num_classes=CLASSES)
+    preprocessor = dict(type='ActionDataPreprocessor', mean=mean, std=[127.5] * 3, format_shape='NCTHW', blending=mixup)
     head = dict(type='vidtx_mm.VideoClsHead', in_channels=16, num_classes=CLASSES, pool='none')
     backbone = dict(TINY, type='vidtx_mm.ViViT')
     model = dict(type='Recognizer3D', backbone=backbone, cls_head=head, data_preprocessor=preprocessor)

@@ -68,11 +68,13 @@ def convert(
 
 def _build(cfg: Config) -> nn.Module:
     """Build the model without memory for its weights, but with the values of its preprocessing."""
+    settings = cfg.model.copy()
+    preprocessor = settings.pop('data_preprocessor', None)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmaction')):
         with torch.device('meta'):
-            model = MODELS.build(cfg.model)
-        if 'data_preprocessor' in cfg.model:
-            model.data_preprocessor = MODELS.build(cfg.model.data_preprocessor)
+            model = MODELS.build(settings)
+        if preprocessor is not None:  # its mixup reads tensors at construction, which the meta device cannot
+            model.data_preprocessor = MODELS.build(preprocessor)
     return model
 
 
