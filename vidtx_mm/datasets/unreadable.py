@@ -1,6 +1,5 @@
 """Videos that cannot be read: written down once, left out of training, counted as wrong in validation and test."""
 
-import fcntl
 import logging
 from contextlib import suppress
 from pathlib import Path
@@ -60,7 +59,11 @@ def add_line(file: Path, name: str, reason: str) -> None:
     """Append 'name<tab>reason' to a file that several processes write, unless it has a line of that name."""
     start = f'{name}\t'
     with file.open('a+', encoding='utf-8', errors='surrogateescape') as stream:
-        with suppress(OSError):  # file systems without locks may get a name twice
+        with suppress(
+            ImportError, OSError
+        ):  # without locks (Windows, some network drives) a name may stand there twice
+            import fcntl
+
             fcntl.flock(stream, fcntl.LOCK_EX)  # released when the file is closed
         stream.seek(0)
         if not any(line.startswith(start) for line in stream):
