@@ -8,6 +8,7 @@ import os
 import sys
 from pathlib import Path
 
+from vidtx_mm.apis.host import HostError
 from vidtx_mm.demo.job import Demo, DemoError, summary
 
 CONFIG = Path(__file__).resolve().parents[1] / 'configs' / 'demo' / 'swin3d_shapes.py'
@@ -29,7 +30,7 @@ def main() -> int:
     config = Path(os.path.relpath(args.config))
     try:
         report = Demo(config, args.data, args.work_dir, say=lambda line: print(line, flush=True)).run()
-    except (DemoError, OSError, ValueError) as error:
+    except (DemoError, HostError, OSError, ValueError) as error:
         print(f'demo failed: {error}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -3,7 +3,6 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -67,10 +66,38 @@ def test_a_failure_shows_the_end_of_the_log(tmp_path: Path) -> None:
     assert (tmp_path / 'logs' / 'a.log').read_text() == 'a line\n'
 
 
-def test_progress_lines(tmp_path: Path) -> None:
-    shown: list[Any] = []
-    line = '01/02 - mmengine - INFO - Epoch(train)  [2][ 32/64]  lr: 1.0e-3  eta: 0:00:09  time: 0.1  loss: 1.5 x'
-    run_logged([sys.executable, '-c', f'print({line!r})'], tmp_path / 'a.log', shown.append)
-    assert shown == ['  epoch  2, step 32/64: loss 1.500, 0:00:09 to go']
-    assert progress('Epoch(val) [3][4/4]    acc/top1: 0.75  data_time: 0') == 'epoch  3, validation: top-1 0.750'
-    assert progress('something else') is None
+def test_a_failing_command_shows_its_end(tmp_path: Path) -> None:
+    script = 'for n in range(50): print("line", n)\nraise SystemExit("no such GPU")'
+    said: list[str] = []
+    with pytest.raises(HostError, match=r'(?s)exit code 1.*x\.log.*line 49\nno such GPU\n.*doctor') as caught:
+        run_logged([sys.executable, '-u', '-c', script], tmp_path / 'x.log', said.append)
+    assert 'line 20\n' not in str(caught.value)
+    assert (tmp_path / 'x.log').read_text().startswith('line 0\n')
+    assert not said
+
+
+PREFIX = '11/22 02:11:58 - mmengine - INFO - '
+
+
+@pytest.mark.parametrize(
+    ('line', 'shown'),
+    [
+        (
+            'Epoch(train)  [3][ 32/64]  base_lr: 4.2e-05 lr: 4.2e-05  eta: 0:00:40  time: 0.8374  data_time: 0.0738  '
+            'grad_norm: 2.2123  loss: 2.0806  top1_acc: 0.0000  loss_cls: 2.0806',
+            'epoch  3, step 32/64: loss 2.081, 0:00:40 to go',
+        ),
+        (
+            'Epoch(val) [12][2/2]    acc/top1: 0.0938  data_time: 0.4349  time: 1.0516',
+            'epoch 12, validation: top-1 0.094',
+        ),
+        ('Epoch(test) [4/4]    acc/top1: 0.9766  data_time: 0.1  time: 0.2', 'best epoch, held-out clips: top-1 0.977'),
+        ('Saving checkpoint at 1 epochs', None),
+        ('Exp name: swin3d_shapes_20261122_021123', None),
+    ],
+)
+def test_progress_lines(line: str, shown: str | None, tmp_path: Path) -> None:
+    assert progress(f'{PREFIX}{line}\n') == shown
+    said: list[str] = []
+    run_logged([sys.executable, '-c', f'print({PREFIX + line!r})'], tmp_path / 'x.log', said.append)
+    assert said == ([f'  {shown}'] if shown else [])

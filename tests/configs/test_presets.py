@@ -61,7 +61,9 @@ def test_layer_decay(clips: Any, tmp_path: Path) -> None:
 def test_linear_probe(clips: Any, tmp_path: Path) -> None:
     runner = trained('Linear probe', clips, tmp_path)
     names = {name for name, parameter in runner.model.named_parameters() if parameter.requires_grad}
-    assert names == {f'{module}.{leaf}' for module in ('backbone.norm', 'cls_head.fc_cls') for leaf in ('weight', 'bias')}
+    assert names == {
+        f'{module}.{leaf}' for module in ('backbone.norm', 'cls_head.fc_cls') for leaf in ('weight', 'bias')
+    }
 
 
 def test_bf16(clips: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,7 +88,7 @@ class Mim:
 @pytest.fixture
 def mim(monkeypatch: pytest.MonkeyPatch) -> Mim:
     fake = Mim()
-    monkeypatch.setattr(job, 'run', fake)
+    monkeypatch.setattr(job, 'run_logged', fake)
     return fake
 
 
@@ -124,10 +124,10 @@ def test_an_interrupted_training_does_not_count(mim: Mim, tmp_path: Path, monkey
         (tmp_path / 'work' / 'train' / 'best_acc_top1_epoch_9.pth').touch()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(job, 'run', interrupted)
+    monkeypatch.setattr(job, 'run_logged', interrupted)
     with pytest.raises(KeyboardInterrupt):
         demo.run()
-    monkeypatch.setattr(job, 'run', mim)
+    monkeypatch.setattr(job, 'run_logged', mim)
     demo.run()
     assert mim.commands == ['train', 'test', 'train', 'test']
 
@@ -139,46 +139,6 @@ def test_options_point_the_config_to_the_clips(tmp_path: Path) -> None:
     cfg.merge_from_dict(options)
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         assert Path(loader.dataset.ann_file).parent == Path(loader.dataset.data_prefix.video) == tmp_path
-
-
-# -- commands and their lines ----------------------------------------------------------------------------------------
-
-
-def test_a_failing_command_shows_its_end(tmp_path: Path) -> None:
-    script = 'for n in range(50): print("line", n)\nraise SystemExit("no such GPU")'
-    said: list[str] = []
-    with pytest.raises(job.DemoError, match=r'(?s)exit code 1.*x\.log.*line 49\nno such GPU\n.*doctor') as caught:
-        job.run([sys.executable, '-u', '-c', script], tmp_path / 'x.log', said.append)
-    assert 'line 20\n' not in str(caught.value)
-    assert (tmp_path / 'x.log').read_text().startswith('line 0\n')
-    assert not said
-
-
-PREFIX = '11/22 02:11:58 - mmengine - INFO - '
-
-
-@pytest.mark.parametrize(
-    ('line', 'shown'),
-    [
-        (
-            'Epoch(train)  [3][ 32/64]  base_lr: 4.2e-05 lr: 4.2e-05  eta: 0:00:40  time: 0.8374  data_time: 0.0738  '
-            'grad_norm: 2.2123  loss: 2.0806  top1_acc: 0.0000  loss_cls: 2.0806',
-            'epoch  3, step 32/64: loss 2.081, 0:00:40 to go',
-        ),
-        (
-            'Epoch(val) [12][2/2]    acc/top1: 0.0938  data_time: 0.4349  time: 1.0516',
-            'epoch 12, validation: top-1 0.094',
-        ),
-        ('Epoch(test) [4/4]    acc/top1: 0.9766  data_time: 0.1  time: 0.2', 'best epoch, held-out clips: top-1 0.977'),
-        ('Saving checkpoint at 1 epochs', None),
-        ('Exp name: swin3d_shapes_20261122_021123', None),
-    ],
-)
-def test_progress_lines(line: str, shown: str | None, tmp_path: Path) -> None:
-    assert job.progress(f'{PREFIX}{line}\n') == shown
-    said: list[str] = []
-    job.run([sys.executable, '-c', f'print({PREFIX + line!r})'], tmp_path / 'x.log', said.append)
-    assert said == ([f'  {shown}'] if shown else [])
 
 
 @pytest.mark.parametrize(('right', 'total', 'number'), [(256, 256, '1.00'), (255, 256, '0.99'), (12, 256, '0.04')])

@@ -46,6 +46,5 @@ def command(folder: Path, dry_run: bool, **options: Any) -> None:
         return
     report = run_finetune(plan, click.echo)
     click.echo(f'wrote {report.page}')
-    click.echo(
-        f'finetune: top-1 {int(report.top1 * 100) / 100:.2f} on {report.clips} validation clips, {plan.work_dir}'
-    )
+    percent = 100 * report.correct // report.clips  # rounded down
+    click.echo(f'finetune: top-1 {percent / 100:.2f} on {report.clips} validation clips, {plan.work_dir}')

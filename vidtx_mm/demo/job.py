@@ -5,26 +5,22 @@ A second run reuses the clips if their spec is the same, and the trained model i
 
 import hashlib
 import json
-import os
-import re
 import shlex
-import subprocess
 import sys
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
 from mmengine.config import Config
 
+from vidtx_mm.apis.host import run_logged
 from vidtx_mm.apis.report import Report, make_report
 
 from .shapes import ShapesSpec, make_shapes, manifest
 
 PACKAGE = Path(__file__).resolve().parents[1]
 MODEL_CODE = ('backbones', 'heads', 'layers')
-TAIL = 30  # log lines to show of a failed command
 
 
 class DemoError(RuntimeError):
@@ -42,7 +38,7 @@ class Demo:
     say: Callable[[str], None] = print
 
     def run(self) -> Report:
-        """Run all steps and return the report. Raises ``DemoError`` if one fails."""
+        """Run all steps and return the report. Raises ``DemoError`` or ``HostError`` if one fails."""
         cfg = Config.fromfile(self.config)
         self.say(f'[1/4] clips in {self.data}')
         if not make_shapes(self.data, self.spec, lambda line: self.say(f'  {line}')):
@@ -90,7 +86,7 @@ class Demo:
         words = ['mim', command, 'mmaction', self.config, *arguments, *data_options(cfg, self.data)]
         self.work_dir.mkdir(parents=True, exist_ok=True)
         self.say(f'  {shlex.join(map(str, words))}')
-        run([sys.executable, '-m', *map(str, words)], self.work_dir / f'{command}.log', self.say)
+        run_logged([sys.executable, '-m', *map(str, words)], self.work_dir / f'{command}.log', self.say)
 
 
 def summary(report: Report) -> str:
@@ -119,47 +115,3 @@ def fingerprint(cfg: Config, spec: ShapesSpec) -> str:
     code = b''.join(file.read_bytes() for part in MODEL_CODE for file in sorted((PACKAGE / part).glob('*.py')))
     parts = dict(config=cfg.pretty_text.encode(), clips=manifest(spec).encode(), code=code)
     return json.dumps({name: hashlib.sha256(text).hexdigest() for name, text in parts.items()}, indent=2) + '\n'
-
-
-def run(command: Sequence[str], log: Path, say: Callable[[str], None]) -> None:
-    """Run a command, show its progress, and write its output to ``log``. Raises ``DemoError`` with the last lines."""
-    tail: deque[str] = deque(maxlen=TAIL)
-    environment = os.environ | {'PYTHONUNBUFFERED': '1'}
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors='replace',
-        env=environment,
-    )
-    assert process.stdout is not None
-    with log.open('w') as kept, process:
-        for line in process.stdout:
-            kept.write(line)
-            tail.append(line)
-            shown = progress(line)
-            if shown:
-                say(f'  {shown}')
-    if process.returncode:
-        raise DemoError(
-            f'{shlex.join(command)}\nfailed with exit code {process.returncode}; the last lines of {log}:\n\n'
-            f'{"".join(tail)}\nCheck the installation with `python tools/doctor.py`.'
-        )
-
-
-TRAIN_LINE = re.compile(r'Epoch\(train\)\s+\[(\d+)\]\[\s*(\d+)/(\d+)\].* eta: (\S+) .* loss: (\S+)')
-RESULT_LINE = re.compile(r'Epoch\((val|test)\)\s+(?:\[(\d+)\])?\[\s*\d+/\d+\].*acc/top1: (\S+)')
-
-
-def progress(line: str) -> str | None:
-    """Shorten a progress line of MMEngine's log; return ``None`` for other lines."""
-    if match := TRAIN_LINE.search(line):
-        epoch, step, steps, eta, loss = match.groups()
-        return f'epoch {epoch:>2}, step {step:>{len(steps)}}/{steps}: loss {float(loss):.3f}, {eta} to go'
-    if match := RESULT_LINE.search(line):
-        split, epoch, accuracy = match.groups()
-        when = f'epoch {epoch:>2}' if epoch else 'best epoch'
-        return f'{when}, {"validation" if split == "val" else "held-out clips"}: top-1 {float(accuracy):.3f}'
-    return None
