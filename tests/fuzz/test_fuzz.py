@@ -1,14 +1,14 @@
 """The fuzzer counts every kind of outcome, and a fixed small part of its cases meets the targets."""
 
 import os
+import pickle
+import random
 import signal
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from harness import MARKER, OUTCOMES, Case, fuzz, table
+from mutations import hostile
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'fuzz.py'
 
@@ -60,3 +60,14 @@ def test_a_fixed_part_meets_the_targets(run_python, tmp_path, target, cases):
     done = run_python(['-W', 'ignore', TOOL, target, '--cases', cases, '--seed', 1], tmp_path)
     assert done.returncode == 0, done.stdout
     assert f'| all | {cases} |' in done.stdout
+
+
+def test_hostile_pickles_run_code_in_pickle(tmp_path):
+    """The traps work; the loader must not spring them."""
+    ran = 0
+    for seed in range(20):
+        pickle.loads(pickle.dumps(hostile(random.Random(seed), tmp_path)))
+        if (tmp_path / MARKER).exists():
+            (tmp_path / MARKER).rmdir()
+            ran += 1
+    assert ran > 10
