@@ -87,7 +87,7 @@ def _frozen_statistics(module: nn.Module) -> Iterator[None]:
 
 
 Features = TypeVar('Features')
-POOLS = ('cls', 'avg', 'none')  # outputs of the ViT-like families: class token, mean of the patches, map
+TOKEN_POOLS = ('cls', 'avg', 'none')  # outputs of the ViT-like families: class token, mean of the patches, map
 
 
 class Backbone(BaseModule):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ..checks import choose
 from ..layers import SPACE_MODES, Attention, Tokenizer, drop_path_rates, resize_space_table, resize_time_table
 from ..registry import MODELS
-from .base import POOLS, Backbone, pair, positive, resolve_arch
+from .base import TOKEN_POOLS, Backbone, pair, positive, resolve_arch
 from .timesformer_block import DIVIDED_ORDERS, NORM_EPS, SCHEMES, TimeSformerBlock
 
 ARCHS: dict[str, dict[str, Any]] = {
@@ -76,7 +76,7 @@ class VideoTimeSformer(Backbone):
         if order != 'time_first' and attention != 'divided':
             raise ValueError(f"order={order!r} is for attention='divided', not for {attention!r}: leave it out")
         self.pos_interpolation = choose('pos_interpolation', pos_interpolation, SPACE_MODES)
-        self.pool = choose('pool', pool, POOLS)
+        self.pool = choose('pool', pool, TOKEN_POOLS)
         self.num_frames = positive('num_frames', num_frames)
         self.patch_size = positive('patch_size', patch_size)
         height, width = pair('img_size', img_size)

@@ -18,7 +18,7 @@ from ..layers import (
     resize_time_table,
 )
 from ..registry import MODELS
-from .base import POOLS, Backbone, pair, positive, resolve_arch, triple
+from .base import TOKEN_POOLS, Backbone, pair, positive, resolve_arch, triple
 from .vivit_blocks import AXES, NORM_EPS, EncoderBlock, SelfAttentionBlock, SplitAttention
 from .vivit_input import uniform_frames, whole_tubelets
 
@@ -99,7 +99,7 @@ class ViViT(Backbone):
         self.order = choose('order', order, AXES)
         self.tokens = choose('tokens', tokens, TOKENS)
         self.pos_interpolation = choose('pos_interpolation', pos_interpolation, SPACE_MODES)
-        self.pool = choose('pool', pool, POOLS)
+        self.pool = choose('pool', pool, TOKEN_POOLS)
         if pool == 'cls' and attention not in WITH_CLS:
             raise ValueError(f"pool='cls': attention={attention!r} has no class token; set pool='avg' or 'none'")
         self.tubelet_size = t, h, w = triple('tubelet_size', tubelet_size)

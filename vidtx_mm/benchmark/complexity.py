@@ -27,12 +27,11 @@ class Complexity:
 def count(model: nn.Module, shape: Shape, call: Callable[[nn.Module, Tensor], Any] | None = None) -> Complexity:
     """Count one forward pass of a model on the meta device, in eval mode, with an input of ``shape``.
 
-    Gradients stay enabled, since inference without them takes shortcuts that published counts do not include. On the
-    meta device PyTorch does not fuse attention, so that both of its products are counted.
+    On the meta device PyTorch does not fuse attention, so that both of its products are counted.
     """
-    model.eval().requires_grad_(False)  # the counter's hooks fail on gradients of views
+    model.eval()
     clips = torch.empty(shape, device='meta')
-    with torch.enable_grad(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(clips) if call is None else call(model, clips)
     return Complexity(sum(p.numel() for p in model.parameters()), counter.get_total_flops() // 2)
 
