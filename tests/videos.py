@@ -1,5 +1,7 @@
 """Videos of all kinds, sound and damaged, encoded by PyAV."""
 
+import math
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from fractions import Fraction
@@ -41,14 +43,25 @@ def write_video(
         stream: Any = output.add_stream(codec, rate=25, options=dict(options or {}))
         stream.height, stream.width, stream.pix_fmt = *size, pix_fmt
         stream.codec_context.time_base = base
-        if rotation:
-            stream.set_display_rotation(rotation)
         for index, image in enumerate(frames(count, *size, seed)):
             frame = av.VideoFrame.from_ndarray(image, format='rgb24').reformat(format=pix_fmt)
             frame.pts, frame.time_base = times[index] if times else index, base
             output.mux(stream.encode(frame))
         output.mux(stream.encode())
+    if rotation:
+        path.write_bytes(rotated(path.read_bytes(), rotation))
     return path
+
+
+def rotated(mp4: bytes, rotation: int) -> bytes:
+    """Write a display matrix into the header of the track: degrees counterclockwise."""
+    cos, sin = round(math.cos(math.radians(rotation))), round(math.sin(math.radians(rotation)))
+    before, after = (
+        struct.pack('>9i', *(value << 16 for value in (c, -s, 0, s, c, 0, 0, 0)), 1 << 30)
+        for c, s in ((1, 0), (cos, sin))
+    )
+    track = mp4.index(b'tkhd')
+    return mp4[:track] + mp4[track:].replace(before, after, 1)
 
 
 def write_audio(path: Path) -> Path:
