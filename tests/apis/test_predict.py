@@ -96,6 +96,8 @@ def test_class_names_of_a_config(demo_run: Any, tmp_path: Path) -> None:
     assert load_recognizer(demo_run.config, tmp_path / 'plain.pth', cfg_options=dict(classes=None)).classes[3] == '3'
     named = load_recognizer(demo_run.config, tmp_path / 'plain.pth', cfg_options=dict(classes=list('abcdefgh')))
     assert named.classes[3] == 'd'
+    moved = dict(classes='gone/classes.txt')  # a run on another machine: its checkpoint has the names
+    assert load_recognizer(demo_run.config, demo_run.checkpoint, cfg_options=moved).classes == CLASSES
 
 
 @pytest.mark.parametrize(

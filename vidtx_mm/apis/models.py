@@ -113,11 +113,10 @@ def head_at_init(report: LoadReport) -> bool:
 
 def choose_classes(cfg: Config, num_classes: int, of_checkpoint: tuple[str, ...] = ()) -> tuple[str, ...] | None:
     """The class names of a model: those of its checkpoint, else the config's ``classes``; None where none fit."""
-    declared = cfg.get('classes')
-    for names in (of_checkpoint, class_names(declared) if declared is not None else ()):
-        if len(names) == num_classes:
-            return tuple(names)
-    return None
+    if len(of_checkpoint) == num_classes:
+        return of_checkpoint
+    names = class_names(cfg.classes) if cfg.get('classes') is not None else ()
+    return names if len(names) == num_classes else None
 
 
 def _source(opened: Opened, model: nn.Module) -> str:
