@@ -47,6 +47,18 @@ def test_predictions_carry_names_best_first(recognizer: Any, clips: Any) -> None
     assert all(one['label'] == CLASSES[one['index']] for one in result['predictions'])
 
 
+def test_probabilities_of_scores_averaged_before_the_softmax(demo_run: Any, clips: Any) -> None:
+    """The score stays the host's; the probability is that of a head that averages after the softmax, for one view."""
+    change = {'model.cls_head.average_clips': 'score'}
+    raw = load_recognizer(demo_run.config, demo_run.checkpoint, cfg_options=change)
+    video = [clips.root / 'val_0.mp4']
+    (found,), (wanted,) = predict(raw, video, topk=8), predict(load_recognizer(run=demo_run.work_dir), video, topk=8)
+    assert [one['index'] for one in found['predictions']] == [one['index'] for one in wanted['predictions']]
+    for one, other in zip(found['predictions'], wanted['predictions'], strict=True):
+        assert one['probability'] == pytest.approx(other['score'], abs=1e-5) and other['probability'] == other['score']
+    assert sum(one['score'] for one in found['predictions']) != pytest.approx(1, abs=1e-2)
+
+
 def test_a_bad_video_gets_an_error_and_the_rest_goes_on(
     demo_run: Any, clips: Any, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

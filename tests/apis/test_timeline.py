@@ -86,7 +86,7 @@ def test_the_command_writes_a_table_and_a_picture(demo_run: Any, video: Path, tm
         == 0
     )
     rows = list(csv.DictReader((tmp_path / 'out.csv').open()))
-    assert list(rows[0]) == ['start', 'end', 'label1', 'score1', 'label2', 'score2'] and len(rows) == 7
+    assert list(rows[0]) == ['start', 'end', 'label1', 'probability1', 'label2', 'probability2'] and len(rows) == 7
     assert (tmp_path / 'out.png').read_bytes().startswith(b'\x89PNG')
 
 

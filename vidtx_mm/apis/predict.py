@@ -15,11 +15,15 @@ EXTENSIONS = {'.mp4', '.avi', '.mkv', '.mov', '.webm', '.m4v', '.mpg', '.mpeg', 
 
 
 class Scored(TypedDict):
-    """A class with its score, a probability unless the config says otherwise."""
+    """A class, its score as the host's test dumps it, and its probability.
+
+    The two differ for heads that average the scores of their views before the softmax.
+    """
 
     index: int
     label: str
     score: float
+    probability: float
 
 
 class Prediction(TypedDict):
@@ -84,12 +88,20 @@ def _score(recognizer: Recognizer, pending: Sequence[tuple[str, dict | str]], to
 
 def best(recognizer: Recognizer, scores: np.ndarray, topk: int) -> list[Scored]:
     """The classes of the highest scores (classes,), best first; those of each label set in turn."""
-    splits = getattr(recognizer.model.cls_head, 'class_splits', [len(scores)])
+    probabilities = recognizer.probabilities(scores)
     found: list[Scored] = []
     start = 0
-    for length in splits:
+    for length in recognizer.splits:
         order = np.argsort(-scores[start : start + length], kind='stable')[:topk] + start
-        found += [Scored(index=int(i), label=recognizer.classes[i], score=float(scores[i])) for i in order]
+        found += [
+            Scored(
+                index=int(i),
+                label=recognizer.classes[i],
+                score=float(scores[i]),
+                probability=float(probabilities[i]),
+            )
+            for i in order
+        ]
         start += length
     return found
 

@@ -49,6 +49,18 @@ class Recognizer:
         results = self.model.test_step(pseudo_collate(list(samples)))  # type: ignore[operator]
         return torch.stack([result.pred_score for result in results]).cpu().numpy()
 
+    @property
+    def splits(self) -> list[int]:
+        """The number of classes of each label set; most heads have one."""
+        return list(getattr(self.model.cls_head, 'class_splits', [len(self.classes)]))
+
+    def probabilities(self, scores: np.ndarray) -> np.ndarray:
+        """Turn scores (classes,) into probabilities, where the head averages its views before the softmax."""
+        head: Any = self.model.cls_head
+        if head.average_clips == 'prob' or head.multi_class:
+            return scores
+        return torch.cat([part.softmax(0) for part in torch.from_numpy(scores).split(self.splits)]).numpy()
+
 
 def load_recognizer(
     config: str | Path | None = None,

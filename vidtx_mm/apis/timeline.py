@@ -121,24 +121,24 @@ def _decoded(frames: list[np.ndarray]) -> dict:
 
 
 def write_csv(rows: Sequence[Window], file: Path) -> None:
-    """Write a line for each window: start, end, then class and score of the best ones."""
+    """Write a line for each window: start, end, then class and probability of the best ones."""
     ranks = range(1, len(rows[0].predictions) + 1) if rows else ()
     with file.open('w', newline='', encoding='utf-8') as out:
         writer = csv.writer(out)
-        writer.writerow(['start', 'end', *(name for rank in ranks for name in (f'label{rank}', f'score{rank}'))])
+        writer.writerow(['start', 'end', *(name for rank in ranks for name in (f'label{rank}', f'probability{rank}'))])
         for row in rows:
-            cells = [cell for one in row.predictions for cell in (one['label'], f'{one["score"]:.4f}')]
+            cells = [cell for one in row.predictions for cell in (one['label'], f'{one["probability"]:.4f}')]
             writer.writerow([f'{row.start:.2f}', f'{row.end:.2f}', *cells])
 
 
 def draw_timeline(rows: Sequence[Window], video: str | Path, file: Path) -> None:
-    """Draw frames of the video above the scores of its classes over time."""
+    """Draw frames of the video above the probabilities of its classes over time."""
     from matplotlib.figure import Figure
 
     peaks: dict[str, float] = {}
     for row in rows:
         for one in row.predictions:
-            peaks[one['label']] = max(peaks.get(one['label'], 0), one['score'])
+            peaks[one['label']] = max(peaks.get(one['label'], 0), one['probability'])
     labels = sorted(peaks, key=lambda label: -peaks[label])[:LINES]
     figure = Figure(figsize=(14, 5), layout='constrained')
     above, below = figure.subplots(2, 1, height_ratios=(1, 2))
@@ -148,9 +148,11 @@ def draw_timeline(rows: Sequence[Window], video: str | Path, file: Path) -> None
     above.axis('off')
     edges = [row.start for row in rows] + [rows[-1].end]
     for label in labels:
-        scores = [next((one['score'] for one in row.predictions if one['label'] == label), 0.0) for row in rows]
-        below.stairs(scores, edges, label=label, linewidth=1.6)
-    below.set(xlabel='seconds', ylabel='score', xlim=(edges[0], edges[-1]), ylim=(0, None))
+        values = [
+            next((one['probability'] for one in row.predictions if one['label'] == label), np.nan) for row in rows
+        ]
+        below.stairs(values, edges, baseline=None, label=label, linewidth=1.6)  # gaps where others are better
+    below.set(xlabel='seconds', ylabel='probability', xlim=(edges[0], edges[-1]), ylim=(0, 1.02))
     below.legend(loc='upper left', bbox_to_anchor=(1, 1), frameon=False)
     below.spines[['top', 'right']].set_visible(False)
     figure.savefig(file, dpi=110, facecolor='white')

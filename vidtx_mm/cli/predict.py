@@ -57,7 +57,7 @@ def command(
         results = []
         for result in track(predict(recognizer, found, topk, views, batch), 'videos', len(found)):
             results.append(result)
-            lines = [f'{one["score"]:.3f}  {one["label"]}' for one in result['predictions']]
+            lines = [f'{one["probability"]:.3f}  {one["label"]}' for one in result['predictions']]
             if shown is not None and lines:
                 from vidtx_mm.apis.show import show
 
