@@ -31,9 +31,10 @@ def main() -> None:
         print(draw(design, images))
     if args.measure:
         torch.set_num_threads(1)
-        record = dict(machine=machine(), versions=versions(), costs=table(args.frames, args.sides), growth=growth())
+        costs = table(args.frames, args.sides)
+        record = dict(machine=machine(), versions=versions(), costs=costs, growth=growth())
         (args.out / 'attention_costs.json').write_text(json.dumps(record, indent=1) + '\n')
-        print(plot(record['costs'], images))
+        print(plot(costs, images))
 
 
 if __name__ == '__main__':
