@@ -87,6 +87,15 @@ def test_the_command_prints_names(demo_run: Any, clips: Any, capsys: pytest.Capt
     assert out[0].endswith('val_0.mp4') and out[1].split()[1] in CLASSES and len(out) == 2
 
 
+def test_results_go_to_stdout_beside_a_progress_bar(
+    demo_run: Any, clips: Any, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('FORCE_COLOR', '1')  # rich then takes stderr for a terminal
+    assert main(['predict', str(clips.root / 'val_0.mp4'), '--run', str(demo_run.work_dir), '--topk', '1']) == 0
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 2 and 'videos' in err and 'val_0' not in err
+
+
 def test_a_video_of_one_frame(recognizer: Any, tmp_path: Path) -> None:
     from vidtx_mm.demo.shapes import write_mp4
 
