@@ -97,6 +97,9 @@ def test_a_training_run_saves_the_report(tmp_path, image_file):
 def test_bad_options_and_files_are_refused(tmp_path):
     with pytest.raises(TypeError, match='unknown option inflation'):
         video_swin(init_cfg=pretrained('a.pth', inflation='mean')).init_weights()
+    for checkpoint in ('', None, float('nan')):
+        with pytest.raises(ValueError, match='FromPretrained: checkpoint=.*: give a path or a web address'):
+            video_swin(init_cfg=pretrained(checkpoint)).init_weights()
     with pytest.raises(ValueError, match="inflate='average'"):
         video_swin(init_cfg=pretrained('a.pth', inflate='average')).init_weights()
     with pytest.raises(CheckpointError, match='a.pth does not exist'):

@@ -1,6 +1,7 @@
 """``init_cfg=dict(type='vidtx_mm.FromPretrained', checkpoint=..., ...)``."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from mmengine.model import BaseModule, update_init_info
@@ -23,8 +24,10 @@ class FromPretrained:
         options: further arguments of :func:`vidtx_mm.weights.load_pretrained`.
     """
 
-    def __init__(self, checkpoint: str, **options: Any) -> None:
-        self.checkpoint = checkpoint
+    def __init__(self, checkpoint: str | Path, **options: Any) -> None:
+        if not isinstance(checkpoint, str | Path) or not str(checkpoint):
+            raise ValueError(f'FromPretrained: checkpoint={checkpoint!r}: give a path or a web address')
+        self.checkpoint = str(checkpoint)
         self.options = Options.parse(options)
 
     def __call__(self, module: nn.Module) -> None:
