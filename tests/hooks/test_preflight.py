@@ -184,7 +184,7 @@ def test_errors_stop(name: str, cfg: Config) -> None:
 
 def test_full_disk(cfg: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr('shutil.disk_usage', lambda path: SimpleNamespace(free=1000))
-    with pytest.raises(PreflightError, match='0.0 GB free.*not enough for one'):
+    with pytest.raises(PreflightError, match='0.0 MB free.*not enough for one'):
         told(cfg)
 
 

@@ -203,7 +203,7 @@ def disk(runner: Runner) -> Iterator[Finding]:
     kept = hook.max_keep_ckpts + 1 if hook.max_keep_ckpts > 0 else length // hook.interval
     needed = one * kept + one // 3 * len(hook.save_best or [])
     free = shutil.disk_usage(_existing(Path(str(hook.out_dir or runner.work_dir)))).free
-    text = f'{_gb(free)} free, checkpoints to come take about {_gb(needed)} ({kept} of {_gb(one)})'
+    text = f'{_bytes(free)} free, checkpoints to come take about {_bytes(needed)} ({kept} of {_bytes(one)})'
     if free < one:
         yield Finding('disk', f'{text}: not enough for one', 'error')
     else:
@@ -312,5 +312,5 @@ def _some(values: list[int]) -> str:
     return ', '.join(map(str, values[:5])) + (', ...' if len(values) > 5 else '')
 
 
-def _gb(size: int) -> str:
-    return f'{size / 1e9:,.1f} GB'
+def _bytes(size: int) -> str:
+    return f'{size / 1e9:,.1f} GB' if size >= 1e9 else f'{size / 1e6:,.1f} MB'
