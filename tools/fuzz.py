@@ -16,7 +16,7 @@ sys.path[:0] = [str(TESTS / 'fuzz'), str(TESTS / 'weights'), str(TESTS)]
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('target', choices=['checkpoints', 'lists'], help='the kind of input')
+    parser.add_argument('target', choices=['checkpoints', 'lists', 'configs'], help='the kind of input')
     parser.add_argument('--cases', type=int, default=1500, help='number of cases')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--only', type=int, help='run one case and print its details')
@@ -26,8 +26,12 @@ def main() -> int:
     from harness import BAD, fuzz, table
     from lists import video_list
 
+    from configs import config, prepare
+
     torch.set_num_threads(1)  # the threads of OpenMP do not survive a fork
-    target = {'checkpoints': checkpoint, 'lists': video_list}[args.target]
+    if args.target == 'configs':
+        prepare()
+    target = {'checkpoints': checkpoint, 'lists': video_list, 'configs': config}[args.target]
     indices = range(args.cases) if args.only is None else [args.only]
     results = list(fuzz(target, args.seed, indices))
     print(table(results) if args.only is None else results[0])
