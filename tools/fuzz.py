@@ -23,10 +23,9 @@ def main() -> int:
     args = parser.parse_args()
 
     from checkpoints import checkpoint
+    from config_arguments import config, prepare
     from harness import BAD, fuzz, table
     from lists import video_list
-
-    from configs import config, prepare
 
     torch.set_num_threads(1)  # the threads of OpenMP do not survive a fork
     if args.target == 'configs':
