@@ -1,6 +1,5 @@
 """Shared fixtures: generated clips, and the real ``mim``."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import elsewhere
 
 from vidtx_mm.demo.shapes import ShapesSpec, make_clip, write_mp4
 
@@ -47,12 +47,6 @@ def own_scope() -> Iterator[None]:
     yield
     DefaultScope._instance_dict.clear()
     DefaultScope._instance_dict.update(before)
-
-
-def elsewhere(**extra: str) -> dict[str, str]:
-    """Return the environment of a user: no path to this checkout, no GPU, one thread per process."""
-    inherited = {name: value for name, value in os.environ.items() if name not in ('PYTHONPATH', 'VIDTX_MM_NO_REPAIR')}
-    return inherited | {'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''} | extra
 
 
 @pytest.fixture(scope='session')

@@ -1,9 +1,16 @@
 """Parts that tests of several folders share."""
 
+import os
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+
+def elsewhere(**extra: str) -> dict[str, str]:
+    """Return the environment of a user: no path to this checkout, no GPU, one thread per process."""
+    inherited = {name: value for name, value in os.environ.items() if name not in ('PYTHONPATH', 'VIDTX_MM_NO_REPAIR')}
+    return inherited | {'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''} | extra
 
 
 def randomized(model: nn.Module, seed: int = 0) -> Any:
