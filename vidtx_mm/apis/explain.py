@@ -52,7 +52,7 @@ class Explanation:
         mixed = []
         for frame, heat in zip(self.frames, self.heat, strict=True):
             colors = cv2.applyColorMap((255 * heat).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
-            strength = 0.2 + 0.5 * heat[..., None]
+            strength = 0.7 * heat[..., None]
             mixed.append(((1 - strength) * frame + strength * colors).round().astype(np.uint8))
         return np.stack(mixed)
 
@@ -60,8 +60,8 @@ class Explanation:
 def explain(recognizer: Recognizer, video: str | Path, target: int | None = None) -> Explanation:
     """Show which parts of the first view of a video a prediction rests on.
 
-    Backbones that return maps (Video Swin, UniFormer) get Grad-CAM (Selvaraju et al., arXiv 1610.02391) on their last
-    map, the others (TimeSformer, ViViT) attention rollout (Abnar and Zuidema, arXiv 2005.00928).
+    Backbones that return maps (Video Swin, UniFormer) get a form of Grad-CAM (:func:`grad_cam`), the others
+    (TimeSformer, ViViT) attention rollout (Abnar and Zuidema, arXiv 2005.00928).
 
     Args:
         recognizer: from :func:`vidtx_mm.apis.recognizer.load_recognizer`.
@@ -131,12 +131,31 @@ def _map(output: Any) -> Tensor:
 
 @torch.enable_grad()
 def grad_cam(model: Any, clip: Tensor, index: int) -> Tensor:
-    """Return the positive part of the last map, (T, H, W), weighted by the mean gradients of a class score."""
-    output = model.backbone(clip)
-    maps = _map(output).detach().requires_grad_()  # (1, C, T, H, W)
-    score = model.cls_head((maps, *output[1:]) if isinstance(output, tuple) else maps)[0, index]
+    """Return the heat of a class score over the map (T, H, W) that enters the last stage.
+
+    The last stage itself relates all positions, so that its maps say little about places. Gradients are taken position
+    by position (HiResCAM, Draelos and Carin, arXiv 2011.08891) instead of averaged, since they differ between places
+    below a stage of attention.
+    """
+    maps: list[Tensor] = []
+
+    def keep(module: nn.Module, inputs: Any, output: Any) -> None:
+        maps.append(getattr(output, 'x', output))  # (1, T, H, W, C); light UniFormers pass a state with more
+
+    stages = model.backbone.stage_modules()
+    handle = _last_block(stages[max(model.backbone.out_indices[-1], 1)]).register_forward_hook(keep)
+    try:
+        score = model.cls_head(model.backbone(clip.requires_grad_()))[0, index]
+    finally:
+        handle.remove()
     (gradient,) = torch.autograd.grad(score, maps)
-    return (gradient.mean((2, 3, 4), keepdim=True) * maps).sum(1)[0].clamp(min=0).detach()
+    return (gradient * maps[0]).sum(-1)[0].clamp(min=0).detach()
+
+
+def _last_block(stage: list[nn.Module]) -> nn.Module:
+    """Return the last block of a stage, which has its blocks in one list."""
+    blocks = next(part for module in stage for part in module.modules() if isinstance(part, nn.ModuleList))
+    return blocks[-1]
 
 
 @torch.enable_grad()

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import MODELS, DefaultScope
+from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from vidtx_mm.labels import class_names
+from vidtx_mm.registry import MODELS
 from vidtx_mm.weights import LoadReport, Opened, Options, adapt, open_checkpoint
 
 from .configs import find_config
