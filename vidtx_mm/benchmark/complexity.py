@@ -29,7 +29,7 @@ def count(model: nn.Module, shape: Shape, call: Callable[[nn.Module, Tensor], An
 
     On the meta device PyTorch does not fuse attention, so that both of its products are counted.
     """
-    model.eval()
+    model.eval().requires_grad_(False)  # training may take other kernels, which are not counted
     clips = torch.empty(shape, device='meta')
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(clips) if call is None else call(model, clips)
