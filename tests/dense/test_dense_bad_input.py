@@ -122,7 +122,7 @@ def test_video_checkpoint_in_mim_test(run_python: RunPython, figures: Path, tmp_
     done = run_python(['-m', 'mim', 'test', 'mmdet', CONFIG.name, '--checkpoint', 'video.pyth'], tmp_path)
     assert done.returncode
     assert 'video.pyth into ImageUniFormer: this is a 3-D (video) checkpoint' in done.stdout, done.stdout[-2000:]
-    assert 'the model is 2-D (images): give it an image checkpoint' in done.stdout
+    assert 'the model is 2-D (images): load an image checkpoint' in done.stdout
 
 
 def test_base_of_a_package_that_is_absent(run_python: RunPython, site: Path, tmp_path: Path) -> None:
