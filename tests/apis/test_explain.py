@@ -128,7 +128,7 @@ def recognizer(demo_run: Any) -> Any:
 def test_explanation_of_a_video(recognizer: Any, clips: Any, tmp_path: Path) -> None:
     video = clips.root / 'val_0.mp4'
     found = explain(recognizer, video)
-    assert found.method == 'Grad-CAM' and found.label == recognizer.classes[found.index]
+    assert found.method == 'HiResCAM' and found.label == recognizer.classes[found.index]
     assert found.heat.shape == found.frames.shape[:3] and found.frames.dtype == np.uint8
     assert found.heat.min() >= 0 and found.heat.max() == pytest.approx(1)
     assert explain(recognizer, video, target=2).index == 2

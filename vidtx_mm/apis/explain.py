@@ -1,4 +1,4 @@
-"""Explain predictions: Grad-CAM for feature maps, attention rollout for token models."""
+"""Explain predictions: HiResCAM for feature maps, attention rollout for token models."""
 
 import copy
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from vidtx_mm.layers import Attention, Mlp
 from vidtx_mm.reporting.figures import SHEET_FRAMES, filmstrip, save
 
 from .predict import read
-from .recognizer import Recognizer
+from .recognizer import Recognizer, feature_map
 from .show import label_frames, write_video
 
 FPS = 10
@@ -37,7 +37,7 @@ class Explanation:
         index: the class it is about; rollout is the same for all classes.
         label: its name.
         score: its score.
-        method: 'Grad-CAM' or 'attention rollout'.
+        method: 'HiResCAM' or 'attention rollout'.
     """
 
     frames: np.ndarray
@@ -60,7 +60,7 @@ class Explanation:
 def explain(recognizer: Recognizer, video: str | Path, target: int | None = None) -> Explanation:
     """Show which parts of the first view of a video a prediction rests on.
 
-    Backbones that return maps (Video Swin, UniFormer) get a form of Grad-CAM (:func:`grad_cam`), the others
+    Backbones that return maps (Video Swin, UniFormer) get HiResCAM, a form of Grad-CAM (:func:`grad_cam`), the others
     (TimeSformer, ViViT) attention rollout (Abnar and Zuidema, arXiv 2005.00928).
 
     Args:
@@ -79,7 +79,7 @@ def explain(recognizer: Recognizer, video: str | Path, target: int | None = None
     scores = recognizer.score([sample])[0]
     index = int(scores.argmax()) if target is None else target
     with torch.no_grad():
-        maps = _map(model.backbone(clip))
+        maps = feature_map(model.backbone(clip))
     heat = grad_cam(model, clip, index) if maps.ndim == 5 else rollout(model.backbone, clip)
     frames = sample['inputs'][0].permute(1, 2, 3, 0).clamp(0, 255).round().to(torch.uint8).numpy()
     heat = F.interpolate(heat[None, None], frames.shape[:3], mode='trilinear')[0, 0]
@@ -89,7 +89,7 @@ def explain(recognizer: Recognizer, video: str | Path, target: int | None = None
         index,
         recognizer.classes[index],
         float(scores[index]),
-        'Grad-CAM' if maps.ndim == 5 else 'attention rollout',
+        'HiResCAM' if maps.ndim == 5 else 'attention rollout',
     )
 
 
@@ -122,11 +122,6 @@ def write_explanation(explanation: Explanation, video: str | Path, folder: Path)
     axes.set_title(text, loc='left', fontsize=11)
     save(figure, files[1])
     return files
-
-
-def _map(output: Any) -> Tensor:
-    """Return the map of a backbone that also returns a class token."""
-    return output[0] if isinstance(output, tuple) else output
 
 
 @torch.enable_grad()
@@ -179,7 +174,7 @@ def rollout(backbone: nn.Module, clip: Tensor) -> Tensor:
         return patches[0]
 
     linear.patch_embed.register_forward_hook(start)
-    (gradient,) = torch.autograd.grad(_map(linear(clip)).mean(), patches)
+    (gradient,) = torch.autograd.grad(feature_map(linear(clip)).mean(), patches)
     height, width = gradient.shape[-3:-1]
     return gradient.mean(-1).reshape(-1, height, width).clamp(min=0)
 

@@ -10,12 +10,11 @@ import torch
 from mmengine.dataset import pseudo_collate
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
-from torch import Tensor
 
 from vidtx_mm.checks import choose
 
 from .predict import read
-from .recognizer import Recognizer
+from .recognizer import Recognizer, feature_map
 
 POOLS = ('avg', 'map')
 
@@ -45,15 +44,10 @@ def extract_features(
 @torch.no_grad()
 def _compute(model: Any, sample: dict, pool: str) -> np.ndarray:
     clips = model.data_preprocessor(pseudo_collate([sample]), training=False)['inputs'].flatten(0, 1)
-    features = torch.cat([_single(model.backbone(clip)) for clip in clips.split(1)])  # (views, C, ...)
+    features = torch.cat([feature_map(model.backbone(clip)) for clip in clips.split(1)])  # (views, C, ...)
     if pool == 'avg':
         features = features.flatten(1).unflatten(1, (features.shape[1], -1)).mean((0, 2))  # (C,)
     return features.float().cpu().numpy()
-
-
-def _single(output: Any) -> Tensor:
-    """Return the map of a backbone that also returns a class token."""
-    return output[0] if isinstance(output, tuple) else output
 
 
 class Store(Protocol):

@@ -133,6 +133,11 @@ def pipeline_steps(cfg: Config, views: str) -> list[dict]:
     return steps
 
 
+def feature_map(output: Any) -> torch.Tensor:
+    """Return the map of a backbone that also returns a class token."""
+    return output[0] if isinstance(output, tuple) else output
+
+
 def find_device(device: str) -> torch.device:
     """A torch device; 'auto' is a GPU where there is one.
 

@@ -28,7 +28,7 @@ def command(
 ) -> int:
     """Show where a model looks, as a video and as a sheet of frames.
 
-    Video Swin and UniFormer get Grad-CAM of the class, TimeSformer and ViViT attention rollout. The exit code is 1
+    Video Swin and UniFormer get HiResCAM of the class, TimeSformer and ViViT attention rollout. The exit code is 1
     where a video could not be read.
     """
     from vidtx_mm.apis.explain import explain, find_class, write_explanation
