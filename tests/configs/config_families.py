@@ -67,6 +67,8 @@ def data(folder: str, classes: int) -> Facts:
 DATA: dict[str, Facts] = {
     'k400': data('kinetics400', 400),
     'k600': data('kinetics600', 600),
+    'k700': data('kinetics700', 700),
+    'k710': data('kinetics710', 710),
     'ssv1': data('sthv1', 174),
     'ssv2': data('sthv2', 174),
     'ucf101': data('ucf101', 101),
@@ -116,6 +118,8 @@ SWIN = Family(
         'swin3d_b_in22k_k600': Published(88_253_984, 281.6, 'swin_base_patch4_window7_224_22k.pth'),
         'swin3d_b_ssv2': Published(88_834_038, 320.6, 'swin_base_patch244_window1677_kinetics400_22k.pth'),
         'swin3d_l_in22k_k400': Published(196_953_916, 604, 'swin_large_patch4_window7_224_22k.pth'),
+        'swin3d_l_in22k_k700': Published(197_415_016, 604, 'swin_large_patch4_window7_224_22k.pth'),
+        'swin3d_s_k710': Published(50_055_068, 165.9, 'swin_small_patch4_window7_224.pth'),
         'swin3d_l384_in22k_k400': Published(199_999_516, 2107, 'swin_large_patch4_window12_384_22k.pth'),
     },
     reduction={
