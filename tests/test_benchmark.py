@@ -95,6 +95,7 @@ def test_a_training_step_alone() -> None:
     assert row['reference'] is None and row['time_ratio'] is None
     assert len(row['ours']['seconds']) == 2 and row['ours']['peak_mib'] > 60
     assert table([row]).count('| - ') == 5
+    assert row['flops'] == 3 * 2 * 3 * 5  # three passes of a linear layer from 3 to 5
 
 
 def test_a_failing_side_is_named() -> None:
@@ -128,6 +129,10 @@ def test_tool_writes_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         'forward',
         '--runs',
         '2',
+        '--batch',
+        '1',
+        '--batch',
+        '3',
         '--warmup',
         '0',
         '--threads',
@@ -139,9 +144,18 @@ def test_tool_writes_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     record = json.loads(file.read_text())
     assert record['command'].endswith(' '.join(argv))
     assert record['machine']['cores'] >= 1 and {'python', 'torch', 'mmengine'} <= set(record['versions'])
-    (row,) = record['rows']
-    assert (row['settings']['frames'], row['settings']['size']) == (4, 32)
-    assert '| tiny | forward |' in capsys.readouterr().out
+    assert [row['settings']['batch'] for row in record['rows']] == [1, 3]
+    assert [row['flops'] for row in record['rows']] == [30, 90]
+    assert all(row['gemm_rate'] > 1e8 for row in record['rows'])
+    assert all((row['settings']['frames'], row['settings']['size']) == (4, 32) for row in record['rows'])
+    printed = capsys.readouterr().out
+    assert '| tiny | forward | 1 |' in printed and '| tiny | forward | 3 |' in printed
+
+
+def test_tool_without_a_gpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    assert main(['benchmark', 'swin3d_t', '--device', 'cuda']) == 2
+    assert capsys.readouterr().err.splitlines()[-1].endswith("finds no GPU; use device='cpu'")
 
 
 def test_tool_refuses_an_unknown_pair(capsys: pytest.CaptureFixture) -> None:

@@ -10,6 +10,9 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from .pairs import Side
+from .worker import Settings
+
 Shape = tuple[int, ...]
 
 
@@ -34,6 +37,17 @@ def count(model: nn.Module, shape: Shape, call: Callable[[nn.Module, Tensor], An
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(clips) if call is None else call(model, clips)
     return Complexity(sum(p.numel() for p in model.parameters()), counter.get_total_flops() // 2)
+
+
+def flops(side: Side, settings: Settings) -> int:
+    """Count the floating-point operations of a forward pass or a training step of one side of a pair.
+
+    The backward pass has two matrix products for each one of the forward pass.
+    """
+    with torch.device('meta'):
+        model = side.build()
+    macs = count(model, (1, 3, settings.frames, settings.size, settings.size), side.call).macs
+    return 2 * macs * settings.batch * (3 if settings.mode == 'train' else 1)
 
 
 def count_config(cfg: Config, shape: Shape | None = None) -> Complexity:

@@ -14,7 +14,20 @@ import torch
 from .worker import Finished, Settings
 
 PACKAGES = ('vidtx_mm', 'torch', 'mmengine', 'mmaction2', 'mmcv', 'mmcv-lite', 'transformers', 'numpy')
-COLUMNS = ('model', 'mode', 'ours', 'reference', 'time ratio', 'ours MiB', 'reference MiB', 'MiB ratio', 'difference')
+COLUMNS = (
+    'model',
+    'mode',
+    'batch',
+    'ours',
+    'reference',
+    'time ratio',
+    'ours MiB',
+    'reference MiB',
+    'MiB ratio',
+    'difference',
+    'TFLOP/s',
+    'of GEMM rate',
+)
 
 
 def summarize(
@@ -59,16 +72,22 @@ def _difference(finished: dict[str, Finished]) -> float | None:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Format rows as a Markdown table, with seconds and ratios as median (min-max)."""
+    """Format rows as a Markdown table, with seconds and ratios as median (min-max).
+
+    The last columns are the rate of our matrix products, attention and convolutions, and its share of the measured rate
+    of large matrix products.
+    """
     lines = [COLUMNS, ('---',) * len(COLUMNS), *map(_cells, rows)]
     return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     ours, theirs = row['ours'], row['reference']
-    own = (row['name'], row['settings']['mode'], _spread(ours, ' s'))
+    own = (row['name'], row['settings']['mode'], str(row['settings']['batch']), _spread(ours, ' s'))
+    rate = row['flops'] / ours['median']
+    rates = (f'{rate / 1e12:.3g}', f'{100 * rate / row["gemm_rate"]:.0f} %')
     if theirs is None:
-        return (*own, '-', '-', f'{ours["peak_mib"]:.0f}', '-', '-', '-')
+        return (*own, '-', '-', f'{ours["peak_mib"]:.0f}', '-', '-', '-', *rates)
     difference = '-' if row['difference'] is None else f'{row["difference"]:.1e}'
     return (
         *own,
@@ -78,6 +97,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         f'{theirs["peak_mib"]:.0f}',
         f'{row["memory_ratio"]:.2f}',
         difference,
+        *rates,
     )
 
 

@@ -4,13 +4,16 @@ import multiprocessing
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from .complexity import flops
 from .pairs import Pair
+from .rate import gemm_rate
 from .report import summarize
-from .worker import Failed, Finished, Ready, Settings, serve
+from .worker import DTYPES, Failed, Finished, Ready, Settings, serve
 
 
 class MeasurementError(RuntimeError):
@@ -30,7 +33,8 @@ def measure(name: str, pair: Pair, settings: Settings, runs: int, warmup: int) -
         warmup: earlier runs per side that are not counted, for instance for compilation.
 
     Returns:
-        The row of :func:`vidtx_mm.benchmark.report.summarize`.
+        The row of :func:`vidtx_mm.benchmark.report.summarize`, with the floating-point operations of ours (``flops``)
+        and the measured FLOP/s of matrix products (``gemm_rate``).
 
     Raises:
         MeasurementError: a side failed; the message names it and its error.
@@ -57,7 +61,15 @@ def measure(name: str, pair: Pair, settings: Settings, runs: int, warmup: int) -
         for role in order:
             sides[role].send('finish')
             finished[role] = _receive(sides[role], name, role, Finished)
-    return summarize(name, settings, seconds, finished, notes['ours'])
+    limit = dict(
+        flops=flops(pair.ours, settings), gemm_rate=_gemm_rate(settings.device, settings.precision, settings.threads)
+    )
+    return summarize(name, settings, seconds, finished, notes['ours']) | limit
+
+
+@lru_cache
+def _gemm_rate(device: str, precision: str, threads: int | None) -> float:
+    return gemm_rate(device, DTYPES[precision], threads)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 A child serves one side in one mode, so that its peak memory belongs to that mode alone.
 """
 
-import time
 import warnings
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -19,14 +18,15 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ..checks import choose
 from .memory import Memory
 from .pairs import Pair
+from .rate import timed
 
 MODES = ('forward', 'train')
-DTYPES = {'fp32': None, 'bf16': torch.bfloat16}
+DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Shared settings of both sides. ``threads=None`` keeps PyTorch's default."""
+    """Shared settings of both sides. ``threads=None`` keeps PyTorch's default; ``precision`` bf16 is autocast."""
 
     mode: str = 'forward'
     batch: int = 1
@@ -42,7 +42,7 @@ class Settings:
         choose('mode', self.mode, MODES)
         choose('precision', self.precision, DTYPES)
         if self.device == 'cuda' and not torch.cuda.is_available():
-            raise ValueError("device='cuda', but this PyTorch finds no GPU; use device='cpu'")
+            raise ValueError(f"device='cuda', but PyTorch {torch.__version__} finds no GPU; use device='cpu'")
 
 
 @dataclass(frozen=True)
@@ -148,12 +148,8 @@ class Step:
         self.optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6) if settings.mode == 'train' else None
 
     def __call__(self) -> tuple[float, Tensor]:
-        """Return the seconds of one run and the output to compare."""
-        self._synchronize()
-        start = time.perf_counter()
-        output = self._train() if self.optimizer else self._forward()
-        self._synchronize()
-        return time.perf_counter() - start, output
+        """Return the seconds of one forward pass or step and the output to compare."""
+        return timed(self._train if self.optimizer else self._forward, self.settings.device)
 
     def _forward(self) -> Tensor:
         with torch.no_grad(), self._autocast():
@@ -170,8 +166,4 @@ class Step:
 
     def _autocast(self) -> AbstractContextManager:
         dtype = DTYPES[self.settings.precision]
-        return nullcontext() if dtype is None else torch.autocast(self.settings.device, dtype=dtype)
-
-    def _synchronize(self) -> None:
-        if self.settings.device == 'cuda':
-            torch.cuda.synchronize()
+        return nullcontext() if dtype == torch.float32 else torch.autocast(self.settings.device, dtype=dtype)

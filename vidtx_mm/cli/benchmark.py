@@ -1,6 +1,7 @@
 """``vidtx benchmark``."""
 
 import json
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from .frame import command as make_command
 @click.option('--mode', type=click.Choice(['forward', 'train']), multiple=True, help='May be repeated. [default: both]')
 @click.option('--frames', type=int, help="Frames of a clip. [default: the pair's own]")
 @click.option('--size', type=int, help="Height and width. [default: the pair's own]")
-@click.option('--batch', type=int, default=1, show_default=True)
+@click.option('--batch', type=click.IntRange(1), multiple=True, default=(1,), help='May be repeated. [default: 1]')
 @click.option('--device', type=click.Choice(['cpu', 'cuda']), default='cpu', show_default=True)
 @click.option('--precision', type=click.Choice(['fp32', 'bf16']), default='fp32', help='bf16 is autocast.')
 @click.option('--compile', is_flag=True, help='torch.compile both sides.')
@@ -28,6 +29,7 @@ def command(
     mode: tuple[str, ...],
     frames: int | None,
     size: int | None,
+    batch: tuple[int, ...],
     runs: int,
     warmup: int,
     alone: bool,
@@ -37,7 +39,9 @@ def command(
     """Measure time, peak memory and output difference of our models beside the references.
 
     Both sides get the same weights and input. The pairs are listed in vidtx_mm/benchmark/pairs.py; without one, all are
-    measured. Each side has its own process for each mode, and runs alternate.
+    measured. Each side has its own process for each mode and batch, and runs alternate. TFLOP/s are those of our model,
+    beside the rate of large matrix products. On a GPU a run is ten passes or steps, timed by CUDA events, and memory is
+    the peak of PyTorch's allocator; give --warmup 3 or more with --compile.
     """
     from vidtx_mm.benchmark.pairs import PAIRS
     from vidtx_mm.benchmark.report import machine, table, versions
@@ -49,9 +53,9 @@ def command(
     rows, errors = [], []
     for name in pairs or PAIRS:
         pair = PAIRS[name].alone() if alone else PAIRS[name]
-        for one in mode or MODES:
-            wanted = Settings(mode=one, frames=frames or pair.frames, size=size or pair.size, **settings)
-            click.echo(f'{name}, {one}: {runs} runs of each side ...', err=True)
+        for one, clips in product(mode or MODES, batch):
+            wanted = Settings(one, clips, frames or pair.frames, size or pair.size, **settings)
+            click.echo(f'{name}, {one}, batch {clips}: {runs} runs of each side ...', err=True)
             try:
                 rows.append(measure(name, pair, wanted, runs, warmup))
             except MeasurementError as error:
