@@ -1,6 +1,6 @@
 """Compare one of our models with a reference: time, memory and difference of outputs.
 
 ``pairs`` declares the models, ``worker`` runs one of them in a child process, ``run`` alternates the two, ``report``
-computes and prints the statistics, ``complexity`` counts parameters and multiply-adds, and ``gemm`` measures the rate
-of matrix products.
+computes and prints the statistics, ``complexity`` counts parameters and multiply-adds, ``gemm`` measures the rate of
+matrix products, and ``timing`` a call.
 """

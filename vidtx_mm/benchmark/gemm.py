@@ -13,13 +13,11 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 Product = tuple[int, int, int]  # rows, inner size, columns
+SQUARES: dict[str, dict[Product, int]] = {'cpu': {(2048, 2048, 2048): 1}, 'cuda': {(8192, 8192, 8192): 20}}
 
 
 class GemmRate:
-    """Measure matrix products of given sizes: a call runs each as often as ``products`` says.
-
-    A square product at the peak of a GPU is ``GemmRate({(8192, 8192, 8192): 20}, 'cuda', torch.bfloat16)``.
-    """
+    """Measure matrix products of given sizes: a call runs each as often as ``products`` says."""
 
     def __init__(
         self, products: Mapping[Product, int], device: str = 'cpu', dtype: torch.dtype = torch.float32
@@ -51,6 +49,17 @@ class GemmRate:
     def _synchronize(self) -> None:
         if self.device == 'cuda':
             torch.cuda.synchronize()
+
+
+def square_rate(device: str, dtype: torch.dtype, threads: int | None = None, runs: int = 5) -> float:
+    """Return the rate of large square products in FLOP/s, the best of ``runs``."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        rate = GemmRate(SQUARES[device], device, dtype)
+        return max(rate() for _ in range(runs))
+    finally:
+        torch.set_num_threads(before)
 
 
 def linear_products(model: nn.Module, shape: tuple[int, ...]) -> Counter[Product]:

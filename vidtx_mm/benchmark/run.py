@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from .complexity import flops
+from .gemm import square_rate
 from .pairs import Pair
-from .rate import gemm_rate
 from .report import summarize
 from .worker import DTYPES, Failed, Finished, Ready, Settings, serve
 
@@ -69,7 +69,7 @@ def measure(name: str, pair: Pair, settings: Settings, runs: int, warmup: int) -
 
 @lru_cache
 def _gemm_rate(device: str, precision: str, threads: int | None) -> float:
-    return gemm_rate(device, DTYPES[precision], threads)
+    return square_rate(device, DTYPES[precision], threads)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ..checks import choose
 from .memory import Memory
 from .pairs import Pair
-from .rate import timed
+from .timing import timed
 
 MODES = ('forward', 'train')
 DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16}

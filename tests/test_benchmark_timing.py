@@ -1,12 +1,11 @@
-"""Timing and the rate of matrix products; CUDA's stream is a fake one whose clock each call advances."""
+"""Timing of calls; CUDA's stream is a fake one whose clock each call advances."""
 
-from collections.abc import Iterator
 from itertools import count
 
 import pytest
 import torch
 
-from vidtx_mm.benchmark import rate
+from vidtx_mm.benchmark import timing
 
 
 class Stream:
@@ -51,30 +50,13 @@ def test_cuda_is_timed_by_events_around_several_calls(stream: Stream) -> None:
         stream.log.append('call')
         return f'call {stream.log.count("call")}'
 
-    assert rate.timed(call, 'cuda') == (pytest.approx(0.02), 'call 10')
+    assert timing.timed(call, 'cuda') == (pytest.approx(0.02), 'call 10')
     assert stream.log == ['synchronize', 'record', *['call'] * 10, 'record', 'wait']
 
 
 def test_one_call_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = count(step=3.0)
-    monkeypatch.setattr(rate.time, 'perf_counter', lambda: next(clock))
+    monkeypatch.setattr(timing.time, 'perf_counter', lambda: next(clock))
     calls: list[int] = []
-    assert rate.timed(lambda: calls.append(1), 'cpu') == (3.0, None)
+    assert timing.timed(lambda: calls.append(1), 'cpu') == (3.0, None)
     assert len(calls) == 1
-
-
-def test_rate_of_matrix_products(monkeypatch: pytest.MonkeyPatch) -> None:
-    """2 n^3 operations by the fastest run after the first, which only warms up; the threads are as before."""
-    seconds: Iterator[float] = iter([0.001, 0.5, 0.25, 1.0])
-    products = []
-
-    def timed(function, device):
-        products.append((function(), torch.get_num_threads()))
-        return next(seconds), None
-
-    monkeypatch.setattr(rate, 'timed', timed)
-    monkeypatch.setitem(rate.SIDES, 'cpu', 8)
-    before = torch.get_num_threads()
-    assert rate.gemm_rate('cpu', torch.bfloat16, threads=1, runs=3) == 2 * 8**3 / 0.25
-    assert all(p.shape == (8, 8) and p.dtype == torch.bfloat16 and threads == 1 for p, threads in products)
-    assert torch.get_num_threads() == before

@@ -1,4 +1,4 @@
-"""Time calls, and measure the rate of matrix products, the limit that models are compared with."""
+"""Time a call on a device."""
 
 import time
 from collections.abc import Callable
@@ -7,7 +7,6 @@ from typing import TypeVar
 import torch
 
 Result = TypeVar('Result')
-SIDES = {'cpu': 2048, 'cuda': 8192}  # of the square matrices
 CALLS = {'cpu': 1, 'cuda': 10}  # in a measured run: on a GPU, so many are queued before any is waited for
 
 
@@ -34,15 +33,3 @@ def _repeat(function: Callable[[], Result], calls: int) -> Result:
     for _ in range(calls - 1):
         function()
     return function()
-
-
-def gemm_rate(device: str, dtype: torch.dtype = torch.float32, threads: int | None = None, runs: int = 5) -> float:
-    """Return the FLOP/s of square matrix products, the best of ``runs`` after one that warms up."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads or before)
-    try:
-        side = SIDES[device]
-        a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
-        return 2 * side**3 / min([timed(lambda: a @ b, device)[0] for _ in range(1 + runs)][1:])
-    finally:
-        torch.set_num_threads(before)
