@@ -50,8 +50,15 @@ def attention_inputs(groups: int, heads: int, tokens: int, dim: int, dtype: torc
     return [torch.randn(shape, dtype=dtype, generator=generator).requires_grad_() for shape in shapes]
 
 
+def window_groups(tokens: int) -> list[tuple[int, torch.Tensor | None]]:
+    """Return three windows in two groups, the second with a mask."""
+    side = torch.arange(tokens) >= tokens // 2
+    return [(2, None), (1, side[:, None] != side)]
+
+
 def test_gradients_of_biased_attention() -> None:
-    assert torch.autograd.gradcheck(biased_attention, attention_inputs(3, 2, 5, 4, torch.float64))
+    inputs = (*attention_inputs(3, 2, 5, 4, torch.float64), window_groups(5))
+    assert torch.autograd.gradcheck(biased_attention, inputs)
 
 
 @pytest.mark.parametrize('tokens', [4, 1100])
@@ -60,14 +67,17 @@ def test_biased_attention_is_attention_with_a_mask(tokens: int) -> None:
     assert 4**2 * 3 < CHUNK_VALUES < 1100**2
     inputs = attention_inputs(3, 2, tokens, 8, torch.float64)
     q, k, v, bias = inputs
+    groups = window_groups(tokens)
+    masks = torch.stack([torch.zeros(tokens, tokens) if mask is None else -100.0 * mask for _, mask in groups])
+    masked = bias + masks[[0, 0, 1], None].double()  # (G, heads, N, N)
     results = []
-    for out in (biased_attention(q, k, v, bias), scaled_dot_product_attention(q, k, v, attn_mask=bias[None])):
+    for out in (biased_attention(q, k, v, bias, groups), scaled_dot_product_attention(q, k, v, attn_mask=masked)):
         results.append((out.detach(), *torch.autograd.grad(out.sin().sum(), inputs)))
     torch.testing.assert_close(*results, rtol=1e-9, atol=1e-9)
 
 
 def test_biased_attention_saves_no_attention_weights() -> None:
-    """What is saved for the backward pass grows with the groups as queries do; the bias is saved once."""
+    """What is saved for the backward pass grows with the windows as queries do; the bias is saved once, unmasked."""
     q, k, v, bias = attention_inputs(16, 2, 20, 4, torch.float32)
     saved: list[int] = []
 
@@ -76,16 +86,16 @@ def test_biased_attention_saves_no_attention_weights() -> None:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        biased_attention(q, k, v, bias)
+        biased_attention(q, k, v, bias, [(12, None), (4, torch.ones(20, 20, dtype=torch.bool))])
     assert len(saved) == 5 and max(saved) == q.numel() < 16 * bias.numel()
 
 
 def test_biased_attention_under_autocast() -> None:
     inputs = attention_inputs(2, 2, 9, 8, torch.float32)
-    exact = torch.autograd.grad(biased_attention(*inputs).sin().sum(), inputs)
+    exact = torch.autograd.grad(biased_attention(*inputs, [(2, None)]).sin().sum(), inputs)
     q, k, v, bias = inputs
     with torch.autocast('cpu', dtype=torch.bfloat16):
-        out = biased_attention(q.bfloat16(), k.bfloat16(), v.bfloat16(), bias)
+        out = biased_attention(q.bfloat16(), k.bfloat16(), v.bfloat16(), bias, [(2, None)])
     assert out.dtype == torch.bfloat16
     for found, expected in zip(torch.autograd.grad(out.float().sin().sum(), inputs), exact, strict=True):
         assert found.dtype == torch.float32

@@ -32,7 +32,6 @@ ARCHS: dict[str, dict[str, Any]] = {
 SHIFTS = {'space_time': (1, 1, 1), 'space': (0, 1, 1), 'none': (0, 0, 0)}
 ATTENTIONS = ('joint', 'split', 'factorized')
 RELATIVE_INDICES = ('exact', 'upstream')
-MASKED = -100.0  # added to the scores of masked pairs, as published
 
 
 class WindowAttention(QkvProjection):
@@ -74,13 +73,8 @@ class WindowAttention(QkvProjection):
         return offsets.flip(4, 5, 6).reshape(self.num_heads, *[size[0] * size[1] * size[2]] * 2)
 
     def forward(self, x: Tensor, layout: WindowLayout) -> Tensor:
-        counts = [group.windows for group in layout.groups]
-        bias = self.bias(layout.size)  # (heads, N, N)
-        outputs = []
-        for group, q, k, v in zip(layout.groups, *[y.split(counts) for y in self.split_heads(x)], strict=True):
-            masked = bias if group.mask is None else bias + MASKED * group.mask
-            outputs.append(biased_attention(q, k, v, masked))  # (G, heads, N, D)
-        return self.join_heads(outputs[0] if len(outputs) == 1 else torch.cat(outputs))  # (G, N, C)
+        attended = biased_attention(*self.split_heads(x), self.bias(layout.size), layout.groups)  # (G, heads, N, D)
+        return self.join_heads(attended)  # (G, N, C)
 
 
 class SwinBlock(nn.Module):
