@@ -17,7 +17,7 @@ from functools import partial
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-from vidtx_mm.repairs import mmaction2, mmcv, mmengine, mmengine_config, mmengine_resume, mmpose, mmseg
+from vidtx_mm.repairs import mmaction2, mmcv, mmengine, mmengine_config, mmengine_resume, mmseg, torchvision
 
 ENV_VAR = 'VIDTX_MM_NO_REPAIR'
 logger = logging.getLogger('vidtx_mm')
@@ -156,9 +156,25 @@ REPAIRS = (
         symptom='import mmpose.visualization fails: simcc_vis imports torchvision',
         issue='not reported',
         modules=('mmpose.visualization.simcc_vis',),
-        detect=mmpose.lacks_torchvision,
-        repair=mmpose.add_torchvision_placeholder,
+        detect=torchvision.mmpose_lacks_torchvision,
+        repair=torchvision.add_torchvision,
         remedy='to draw SimCC heatmaps, install the torchvision that matches your torch',
+    ),
+    Repair(
+        name='torchvision',
+        package='mmpretrain',
+        versions='1.2.0 without a working torchvision',
+        symptom='import mmpretrain.models and mmpretrain.datasets fail: torchvision is an undeclared dependency',
+        issue='not reported',
+        modules=(
+            'mmpretrain.datasets.transforms.formatting',
+            'mmpretrain.datasets.transforms.processing',
+            'mmpretrain.evaluation.metrics.visual_grounding_eval',
+            'mmpretrain.models.utils.box_utils',
+        ),
+        detect=torchvision.mmpretrain_lacks_torchvision,
+        repair=torchvision.add_torchvision,
+        remedy='to use the transforms of torchvision, install the torchvision that matches your torch',
     ),
     Repair(
         name='importlib_metadata',

@@ -21,8 +21,8 @@ from vidtx_mm.repairs.environment import installed
 from vidtx_mm.repairs.mmcv import OPERATORS
 
 SHOWN = (
-    'vidtx_mm torch torchvision mmengine mmcv mmcv-lite mmaction2 mmdet mmpose mmsegmentation openmim setuptools numpy '
-    'opencv-python opencv-contrib-python opencv-python-headless decord eva-decord av einops '
+    'vidtx_mm torch torchvision mmengine mmcv mmcv-lite mmaction2 mmdet mmpose mmsegmentation mmpretrain openmim '
+    'setuptools numpy opencv-python opencv-contrib-python opencv-python-headless decord eva-decord av einops '
     'importlib_metadata safetensors msgpack transformers timm json-tricks munkres six xtcocotools pandas moviepy ftfy'
 ).split()
 
@@ -72,11 +72,12 @@ HOST = (
     require('av', '17', '100'),
     require('einops', '0.3', '1'),
 )
+MMCV = Requirement(('mmcv', 'mmcv-lite'), '2.0.1', '2.2', LITE)
 DENSE = (HOST[1], HOST[2], Requirement(('mmcv',), '2.0.1', '2.2', OPERATORS, excluded=('mmcv-lite',)))
 CAPABILITIES = (
     Capability(
         'recognition',
-        (*HOST, Requirement(('mmcv', 'mmcv-lite'), '2.0.1', '2.2', LITE)),
+        (*HOST, MMCV),
         probes.recognition,
         'see the traceback below, and include it in a bug report',
         required=True,
@@ -108,6 +109,12 @@ CAPABILITIES = (
         ),
         probes.segmentation,
         OPERATORS,
+    ),
+    Capability(
+        'image classification',
+        (HOST[1], HOST[2], MMCV, require('mmpretrain', '1.2', '2')),
+        probes.image_classification,
+        'pip install "mmpretrain>=1.2,<2"',
     ),
 )
 
@@ -184,7 +191,7 @@ def _print_repairs() -> None:
     print(f'\nFaults of the host packages ({ENV_VAR}={os.environ.get(ENV_VAR, "")})')
     for row in REPAIRS:
         found = state(row)
-        print(f'  {row.name:<20}{found}')
+        print(f'  {row.name:<22}{found}')
         if found != 'absent':
             print(f'    {row.package} {row.versions}: {row.symptom} (upstream: {row.issue})')
             if row.remedy:
@@ -204,7 +211,7 @@ def main(from_clone: bool = False) -> int:
     failed, traces = [], []
     for capability in CAPABILITIES:
         works, lines, trace = check(capability, versions)
-        print(f'  {capability.name:<20}{"yes" if works else "no"}')
+        print(f'  {capability.name:<22}{"yes" if works else "no"}')
         print('\n'.join(f'    {line}' for line in lines), flush=True)
         traces += [trace] if trace else []
         failed += [capability.name] if capability.required and not works else []

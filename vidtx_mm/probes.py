@@ -130,3 +130,9 @@ def segmentation() -> str:
     for part in ('models', 'datasets'):
         import_module(f'mmseg.{part}')
     return f'mmseg {import_module("mmseg").__version__} imports; the operators of mmcv work'
+
+
+def image_classification() -> str:
+    for part in ('models', 'datasets'):
+        import_module(f'mmpretrain.{part}')
+    return f'mmpretrain {import_module("mmpretrain").__version__} imports'

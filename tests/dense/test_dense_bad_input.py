@@ -1,4 +1,4 @@
-"""Mistakes of detection and pose users, each with a message that names the remedy."""
+"""Mistakes of users of mmdet, mmpose, mmseg and mmpretrain, each with a message that names the remedy."""
 
 import shutil
 import subprocess
@@ -52,21 +52,24 @@ def doctor(run_python: RunPython, folder: Path, env: dict[str, str]) -> str:
 
 def test_doctor_says_yes_here(run_python: RunPython, tmp_path: Path) -> None:
     done = run_python([DOCTOR], tmp_path)
-    for name in ('detection', 'pose'):
-        assert [name, 'yes'] in [line.split() for line in done.stdout.splitlines()], done.stdout
+    for name in ('detection', 'pose', 'segmentation', 'image classification'):
+        assert [*name.split(), 'yes'] in [line.split() for line in done.stdout.splitlines()], done.stdout
 
 
-def test_mmdet_and_mmpose_absent(run_python: RunPython, site: Path, tmp_path: Path) -> None:
-    report = doctor(run_python, tmp_path, site_with(site, leave_out=('mmdet', 'mmpose')))
+def test_packages_absent(run_python: RunPython, site: Path, tmp_path: Path) -> None:
+    report = doctor(run_python, tmp_path, site_with(site, leave_out=('mmdet', 'mmpose', 'mmpretrain')))
+    assert 'mmpretrain is not installed pip install "mmpretrain>=1.2,<2"' in report
     assert 'mmdet is not installed pip install "mmdet>=3.3,<4"' in report
     assert 'mmpose is not installed pip install --no-deps mmpose==1.3.2' in report
 
 
-def test_mmdet_and_mmpose_too_old(run_python: RunPython, site: Path, tmp_path: Path) -> None:
-    env = site_with(site, leave_out=('mmdet-', 'mmpose-'))
+def test_packages_too_old(run_python: RunPython, site: Path, tmp_path: Path) -> None:
+    env = site_with(site, leave_out=('mmdet-', 'mmpose-', 'mmpretrain-'))
+    distribution(site, 'mmpretrain', '1.0.2')
     distribution(site, 'mmdet', '2.28.2')
     distribution(site, 'mmpose', '0.29.0')
     report = doctor(run_python, tmp_path, env)
+    assert 'mmpretrain 1.0.2 is too old: 1.2 or newer is needed pip install "mmpretrain>=1.2,<2"' in report
     assert 'mmdet 2.28.2 is too old: 3.3 or newer is needed pip install "mmdet>=3.3,<4"' in report
     assert 'mmpose 0.29.0 is too old: 1.3.2 or newer is needed pip install --no-deps mmpose==1.3.2' in report
 

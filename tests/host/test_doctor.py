@@ -33,6 +33,7 @@ GOOD = {
     'mmsegmentation': '1.2.2',
     'ftfy': '6.3.1',
     'regex': '2026.11.15',
+    'mmpretrain': '1.2.0',
 }
 
 
@@ -112,6 +113,8 @@ def test_complete_installation_has_no_problems() -> None:
         ('segmentation', {'mmsegmentation': None}, 'mmsegmentation is not installed'),
         ('segmentation', {'mmsegmentation': '0.30.0'}, 'mmsegmentation 0.30.0 is too old: 1.2.2 or newer is needed'),
         ('segmentation', {'ftfy': None}, 'ftfy is not installed'),
+        ('image classification', {'mmpretrain': None}, 'mmpretrain is not installed'),
+        ('image classification', {'mmpretrain': '1.0.2'}, 'mmpretrain 1.0.2 is too old: 1.2 or newer is needed'),
     ],
 )
 def test_wrong_versions(capability: str, change: dict[str, str | None], expected: str) -> None:

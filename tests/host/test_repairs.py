@@ -168,6 +168,37 @@ else:
     raise AssertionError('drew without torchvision')
 """
 
+# The imports in mmpretrain 1.2.0.
+MMPRETRAIN = {
+    'mmpretrain/__init__.py': '',
+    'mmpretrain/datasets/__init__.py': '',
+    'mmpretrain/datasets/transforms/__init__.py': '',
+    'mmpretrain/datasets/transforms/processing.py': (
+        'import torchvision\n'
+        'import torchvision.transforms.functional as F\n'
+        'from torchvision import transforms\n'
+        'from torchvision.transforms.transforms import InterpolationMode\n'
+        'assert not [name for name in dir(torchvision.transforms) if name[0].isupper()]\n'
+        'class MAERandomResizedCrop(transforms.RandomResizedCrop): ...\n'
+    ),
+    'mmpretrain/models/__init__.py': '',
+    'mmpretrain/models/utils/__init__.py': '',
+    'mmpretrain/models/utils/box_utils.py': 'import torchvision.ops.boxes as boxes',
+}
+TORCHVISION = """
+import sys
+from mmpretrain.datasets.transforms.processing import MAERandomResizedCrop
+from mmpretrain.models.utils.box_utils import boxes
+assert 'torchvision' not in sys.modules
+for build in (lambda: MAERandomResizedCrop(size=3), lambda: boxes.box_area([])):
+    try:
+        build()
+    except ImportError as error:
+        assert 'needs torchvision: install the build' in str(error)
+    else:
+        raise AssertionError('ran without torchvision')
+"""
+
 
 def free_port() -> str:
     with socket.socket() as probe:
@@ -190,6 +221,9 @@ CASES = {
     'ddp_device_ids': Case(WRAP, r'device_ids and output_device arguments only work with'),
     'numpy2': Case(NUMPY_NAMES, r'np\.Inf. was removed'),
     'simcc': Case(SIMCC, r"No module named 'torchvision'|torchvision::nms", files=MMPOSE | BROKEN_TORCHVISION),
+    'torchvision': Case(
+        TORCHVISION, r"No module named 'torchvision'|torchvision::nms", files=MMPRETRAIN | BROKEN_TORCHVISION
+    ),
 }
 
 

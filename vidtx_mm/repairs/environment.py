@@ -1,9 +1,10 @@
-"""Look up installed packages without importing them."""
+"""Look up installed packages without importing them, and stand in for their classes."""
 
 import importlib.util
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 
 def release(distribution: str) -> tuple[int, int]:
@@ -22,3 +23,12 @@ def installed(package: str) -> bool:
 def package_folder(package: str) -> Path | None:
     spec = importlib.util.find_spec(package)
     return Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else None
+
+
+def placeholder(name: str, message: str) -> type:
+    """Return a class whose construction raises ``ImportError(message)``."""
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        raise ImportError(message)
+
+    return type(name, (), {'__init__': __init__, '__doc__': message})

@@ -6,16 +6,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-from vidtx_mm.repairs.environment import installed, package_folder, release
-
-
-def _placeholder(name: str, message: str) -> type:
-    """Return a class whose construction raises ``ImportError(message)``."""
-
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-        raise ImportError(message)
-
-    return type(name, (), {'__init__': __init__, '__doc__': message})
+from vidtx_mm.repairs.environment import installed, package_folder, placeholder, release
 
 
 def lacks_drn() -> bool:
@@ -31,7 +22,7 @@ def add_drn_placeholder(module: ModuleType) -> Iterator[None]:
     )
     from mmaction.registry import MODELS
 
-    drn = _placeholder('DRN', message)
+    drn = placeholder('DRN', message)
     MODELS.register_module(module=drn, force=True)
     package, inner = ModuleType('mmaction.models.localizers.drn'), ModuleType('mmaction.models.localizers.drn.drn')
     package.__path__ = []
@@ -58,7 +49,7 @@ def disable_multimodal(module: ModuleType) -> Iterator[None]:
     def register_placeholders(names: Sequence[str], registry: Any) -> None:
         for name in names:
             message = f'{name} needs timm and transformers < 4.56: pip install timm "transformers<4.56"'
-            registry.register_module(name=name, module=_placeholder(name, message))
+            registry.register_module(name=name, module=placeholder(name, message))
 
     module.WITH_MULTIMODAL = False  # type: ignore[attr-defined]
     module.register_multimodal_placeholder = register_placeholders  # type: ignore[attr-defined]
