@@ -25,7 +25,7 @@ RULES = {
     'hooks': {'.checks', '.datasets', '.registry', 'numpy', 'torch', 'mmengine', 'mmaction'},
     'reporting': {'numpy', 'cv2', 'matplotlib'},
     'optim': {'.checks', '.registry', 'torch', 'mmengine'},
-    'weights': {'.checks', '.layers.position', 'torch', 'numpy', 'safetensors', 'msgpack'},
+    'weights': {'.checks', '.layers.position', 'torch', 'numpy', 'safetensors', 'msgpack', 'huggingface_hub'},
     'weights.initializers': {'.weights', '.registry', 'torch', 'mmengine'},
     'weights.hooks': {'.weights', '.registry', 'torch', 'mmengine'},
     'weights.runtime': {'.weights', 'torch', 'mmengine'},

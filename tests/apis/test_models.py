@@ -132,7 +132,8 @@ def test_a_config_of_another_task(tmp_path: Path) -> None:
         ('nowhere.pth', FileNotFoundError, 'nowhere.pth: no such checkpoint'),
         ('swin3d_t_k40', ValueError, 'did you mean swin3d_t_k400'),
         ('swin3d_l384_in22k_k400', ValueError, 'no address is published'),
-        ('uniformer_s_k400', ValueError, 'no address is published'),
+        ('uniformer_s_k400', CheckpointError, 'drive.google.com/.* opens in a browser only.*save it as .*1-jGZII.*pth'),
+        ('timesformer_base_k400-huggingface', CheckpointError, 'hf://facebook/timesformer-base-finetuned-k400/FILE'),
     ],
 )
 def test_unknown_checkpoints(checkpoint: str, error: type[Exception], message: str) -> None:

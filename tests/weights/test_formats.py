@@ -1,9 +1,7 @@
 """Opening files: every format and container, and every kind of bad file."""
 
-import http.server
 import os
 import pickle
-import threading
 import zipfile
 
 import numpy as np
@@ -13,7 +11,6 @@ from mmengine.logging import HistoryBuffer
 from safetensors.torch import save_file
 
 from vidtx_mm.weights import CheckpointError, open_checkpoint
-from vidtx_mm.weights.fetch import cached_path
 
 WEIGHTS = {'a.weight': torch.arange(6.0).reshape(2, 3), 'a.bias': torch.ones(2)}
 
@@ -202,50 +199,6 @@ def test_files_that_hold_no_dict(tmp_path):
     torch.save([torch.ones(1)], tmp_path / 'list.pth')
     with pytest.raises(CheckpointError, match='holds a list, not a state dict'):
         open_checkpoint(tmp_path / 'list.pth')
-
-
-@pytest.fixture
-def server(tmp_path, monkeypatch):
-    """A web server on this machine for ``tmp_path / 'web'``, and an empty download cache."""
-    (tmp_path / 'web').mkdir()
-    requests = []
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *args):
-            super().__init__(*args, directory=str(tmp_path / 'web'))
-
-        def log_message(self, *args):
-            requests.append(self.path)
-
-    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
-    web = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
-    threading.Thread(target=web.serve_forever, daemon=True).start()
-    yield f'http://127.0.0.1:{web.server_port}', tmp_path / 'web', requests
-    web.shutdown()
-    web.server_close()
-
-
-def test_web_addresses_are_downloaded_once(server):
-    address, folder, requests = server
-    torch.save(WEIGHTS, folder / 'weights.pth')
-    for _ in range(2):
-        assert same(open_checkpoint(f'{address}/weights.pth'))
-    assert len(requests) == 1
-
-
-def test_failed_downloads_say_where_a_copy_would_be_found(server):
-    address, _, _ = server
-    with pytest.raises(CheckpointError, match=r'cannot download .*404.*put it at .*hub.checkpoints.gone-\w{10}\.pth'):
-        open_checkpoint(f'{address}/gone.pth')
-    with pytest.raises(CheckpointError, match='cannot download http://127.0.0.1:1/a.pth.*Without a network'):
-        open_checkpoint('http://127.0.0.1:1/a.pth')
-
-
-def test_equal_names_of_different_addresses_do_not_meet_in_the_cache():
-    names = {cached_path(f'https://host/{folder}/checkpoint') for folder in ('kinetics_400', 'kinetics_600')}
-    assert len(names) == 2
-    assert cached_path('https://host/a/swin3d_t-7615ae03.pth').name == 'swin3d_t-7615ae03.pth'
-    assert cached_path('https://host/a/model.safetensors?download=true').suffix == '.safetensors'
 
 
 def test_class_names_that_mmengine_saved(tmp_path):

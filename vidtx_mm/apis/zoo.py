@@ -100,10 +100,9 @@ def find_checkpoint(checkpoint: str | Path) -> str:
         return name
     by_id = {info.weights: info for info in _entries()}
     if info := by_id.get(name):
-        if not info.pretrained:
-            where = f'download it from {info.page} and give the file' if info.page else 'give a file of your own'
-            raise ValueError(f'no address is published for the weights {name!r}: {where}')
-        return info.url
+        if not (info.url or info.page):
+            raise ValueError(f'no address is published for the weights {name!r}: give a file of your own')
+        return info.url or info.page
     if '/' in name or Path(name).suffix:
         raise FileNotFoundError(f'{name}: no such checkpoint')
     raise ValueError(f'unknown weights {name!r}: {suggest(name, [i.weights for i in _entries() if i.pretrained])}')

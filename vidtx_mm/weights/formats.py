@@ -50,7 +50,7 @@ class Opened:
 
 
 def open_checkpoint(path_or_dict: str | Path | Mapping[str, Any]) -> Opened:
-    """Open a file, a web address or a dict in memory.
+    """Open a file, an address (http, https, or hf://owner/repo/file on the Hugging Face Hub) or a dict in memory.
 
     The format is recognized by the content: PyTorch (.pth, .pyth, .bin; always by ``weights_only``), safetensors, NumPy
     (.npz) and flax msgpack. Weights are found in the containers ``state_dict``, ``model``, ``model_state``, ``module``,

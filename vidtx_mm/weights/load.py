@@ -72,7 +72,7 @@ def load_pretrained(
     """Load a checkpoint of any known source into a backbone, or into a model that has one as ``.backbone``.
 
     Args:
-        path_or_dict: a file, a web address, or a checkpoint in memory (see :func:`.formats.open_checkpoint`).
+        path_or_dict: a file, an address, or a checkpoint in memory (see :func:`.formats.open_checkpoint`).
         source: a name in ``SOURCES``, 'own' for the model's own keys, or 'auto' to recognize it by keys and shapes.
         inflate: rule for kernels of image models, 'mean' or 'center' (see :func:`.inflate.inflate_kernel`); None takes
             that of the family's published models. 'random' leaves ViViT's tubelet kernel at init.
