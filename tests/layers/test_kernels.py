@@ -6,8 +6,9 @@ from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from vidtx_mm.layers import Attention, Mlp
-from vidtx_mm.layers.kernels import biased_attention, chunked, chunks
+from vidtx_mm.layers.kernels import biased_attention, chunked, chunks, softmax_attention
 from vidtx_mm.layers.kernels.biased_attention import CHUNK_VALUES
+from vidtx_mm.layers.kernels.softmax_attention import MAX_GROUPS
 
 LAYERS = {
     'mlp': (lambda: Mlp(8, 16), (5, 3, 8)),
@@ -100,3 +101,21 @@ def test_biased_attention_under_autocast() -> None:
     for found, expected in zip(torch.autograd.grad(out.float().sin().sum(), inputs), exact, strict=True):
         assert found.dtype == torch.float32
         torch.testing.assert_close(found, expected, rtol=0.05, atol=0.05 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize('groups', [5, 6, 13])
+def test_groups_are_split_where_the_device_takes_no_more(groups: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flash attention on CUDA has at most 65,535 groups; here a limit of five stands for it."""
+    q, k, v = attention_inputs(groups, 2, 4, 8, torch.float64)[:3]
+    seen: list[int] = []
+    plain = scaled_dot_product_attention
+
+    def recorded(*qkv: torch.Tensor) -> torch.Tensor:
+        seen.append(len(qkv[0]))
+        return plain(*qkv)
+
+    monkeypatch.setattr(torch.nn.functional, 'scaled_dot_product_attention', recorded)
+    whole = softmax_attention(q, k, v)
+    monkeypatch.setitem(MAX_GROUPS, 'cpu', 5)
+    torch.testing.assert_close(softmax_attention(q, k, v), whole, rtol=0, atol=0)
+    assert MAX_GROUPS['cuda'] == 65535 and seen == [groups, *[5] * (groups // 5), *[groups % 5] * (groups % 5 > 0)]

@@ -6,9 +6,8 @@ group; for the factorized models a group is a frame.
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from ..layers import Attention, DropPath, Mlp
+from ..layers import Attention, DropPath, Mlp, softmax_attention
 
 NORM_EPS = 1e-6
 AXES = {'space_first': ('space', 'time'), 'time_first': ('time', 'space')}  # order: axes of the two attentions
@@ -88,7 +87,7 @@ class SplitAttention(Attention):
     def within_groups(self, qkv: Tensor) -> Tensor:
         """Let half of the heads attend: (B, G, N, 3, C / 2) -> (B, G, N, C / 2)."""
         q, k, v = qkv.flatten(0, 1).unflatten(-1, (self.num_heads // 2, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-        return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(*qkv.shape[:3], -1)
+        return softmax_attention(q, k, v).transpose(1, 2).reshape(*qkv.shape[:3], -1)
 
     def forward(self, x: Tensor) -> Tensor:
         time, space = self.qkv(x).unflatten(-1, (3, 2, -1)).unbind(-2)  # 2 x (B, T, N, 3, C / 2)

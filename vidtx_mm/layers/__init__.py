@@ -3,7 +3,7 @@
 from .attention import Attention, QkvProjection
 from .conv import DepthwiseConv, PointwiseConv, batch_norm
 from .drop import DropPath, drop_path_rates
-from .kernels import biased_attention
+from .kernels import biased_attention, softmax_attention
 from .merging import PatchMerging
 from .mlp import Mlp
 from .partition import HEIGHT, JOINT, SPACE, TIME, WIDTH, Axes, Window, WindowLayout
@@ -39,5 +39,6 @@ __all__ = [
     'pad_to_multiple',
     'resize_space_table',
     'resize_time_table',
+    'softmax_attention',
     'split_lattices',
 ]

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .kernels import chunked
+from .kernels import chunked, softmax_attention
 
 
 class QkvProjection(nn.Module):
@@ -41,7 +41,7 @@ class Attention(QkvProjection):
 
     def _attend(self, x: Tensor) -> Tensor:
         q, k, v = self.split_heads(x)  # (G, heads, N, C / heads)
-        return self.join_heads(F.scaled_dot_product_attention(q, k, v))  # (G, N, C)
+        return self.join_heads(softmax_attention(q, k, v))  # (G, N, C)
 
     def first(self, x: Tensor) -> Tensor:
         """Return the first token of each group after :meth:`forward`, (..., 1, C), without computing the others."""
@@ -52,4 +52,4 @@ class Attention(QkvProjection):
         q = F.linear(groups[:, :1], query, bias[0]).unflatten(-1, (heads, -1)).transpose(1, 2)  # (G, heads, 1, D)
         kv = F.linear(groups, key_value, bias[1]).unflatten(-1, (2, heads, -1))  # (G, N, 2, heads, D)
         k, v = kv.permute(2, 0, 3, 1, 4).unbind(0)  # (G, heads, N, D)
-        return self.join_heads(F.scaled_dot_product_attention(q, k, v)).view(*x.shape[:-2], 1, dim)
+        return self.join_heads(softmax_attention(q, k, v)).view(*x.shape[:-2], 1, dim)
