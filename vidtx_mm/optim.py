@@ -9,6 +9,7 @@ from mmengine.optim import DefaultOptimWrapperConstructor
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from vidtx_mm.checks import NonNegative, check
 from vidtx_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 
@@ -86,12 +87,9 @@ class TransformerOptimConstructor(DefaultOptimWrapperConstructor):
             )
         self.paramwise_cfg = {**DEFAULTS, **self.paramwise_cfg}
         for key, value in self.paramwise_cfg.items():
-            if value is not None and not (isinstance(value, int | float) and value >= 0):
-                raise ValueError(f'TransformerOptimConstructor: {key}={value!r}: give a number of at least 0')
+            check(f'TransformerOptimConstructor: {key}', value, NonNegative | None)
         for key in ('lr', 'weight_decay'):
-            value = self.optimizer_cfg.get(key)
-            if not (isinstance(value, int | float) and value >= 0):
-                raise ValueError(f'TransformerOptimConstructor: optimizer.{key}={value!r}: give a number of at least 0')
+            check(f'TransformerOptimConstructor: optimizer.{key}', self.optimizer_cfg.get(key), NonNegative)
 
     def add_params(self, params: list[dict], module: nn.Module, prefix: str = '', is_dcn_module: Any = None) -> None:
         """Append the groups of the whole model to ``params``, highest learning rate first (MMEngine logs the first)."""

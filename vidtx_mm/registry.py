@@ -4,7 +4,6 @@ Types are written with their scope (``type='vidtx_mm.VideoSwin'``), so that MMAc
 all find them. ``locations`` are imported on first lookup, not by ``import vidtx_mm``.
 """
 
-from inspect import signature
 from typing import Any
 
 from mmengine.registry import DATASETS as _DATASETS
@@ -14,28 +13,24 @@ from mmengine.registry import MODELS as _MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as _OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.registry import TRANSFORMS as _TRANSFORMS
 from mmengine.registry import WEIGHT_INITIALIZERS as _WEIGHT_INITIALIZERS
-from mmengine.registry import Registry, build_model_from_cfg
+from mmengine.registry import Registry as _Registry
+
+from .checks import checked
 
 SCOPE = 'vidtx_mm'
 
 
-def build_model(cfg: Any, registry: Registry, *args: Any, **kwargs: Any) -> Any:
-    """Build a model from its config.
+class Registry(_Registry):
+    """A registry whose classes check the arguments of their constructors."""
 
-    Raises:
-        TypeError: for an unexpected keyword, with the valid ones.
-    """
-    try:
-        return build_model_from_cfg(cfg, registry, *args, **kwargs)
-    except TypeError as error:
-        if 'unexpected keyword argument' not in str(error):
-            raise
-        raise TypeError(f'{error}; valid are {", ".join(signature(registry.get(cfg["type"])).parameters)}') from None
+    def _register_module(self, module: Any, *args: Any, **kwargs: Any) -> None:
+        if '__init__' in vars(module):
+            module.__init__ = checked(module.__init__)
+        super()._register_module(module, *args, **kwargs)
 
 
 MODELS = Registry(
     'model',
-    build_func=build_model,
     parent=_MODELS,
     scope=SCOPE,
     locations=['vidtx_mm.backbones', 'vidtx_mm.heads'],

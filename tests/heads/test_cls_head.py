@@ -62,7 +62,7 @@ def test_several_feature_maps_are_refused():
         (dict(pool='max'), "'avg', 'cls', 'none'"),
         (dict(average_clips='mean'), "'prob', 'score', None"),
         (dict(multi_label=True, label_smooth_eps=0.1), 'label_smooth_eps=0.1'),
-        (dict(label_smooth_eps=2), r'label_smooth_eps=2: give a share in \[0, 1\)'),
+        (dict(label_smooth_eps=2), r'label_smooth_eps=2: give a number in \[0, 1\)'),
         (dict(num_classes=0), 'num_classes=0: give a positive integer'),
         (dict(num_classes='5'), "num_classes='5': give a positive integer"),
     ],

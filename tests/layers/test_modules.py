@@ -56,7 +56,7 @@ def test_tokenizer_overlapping_and_2d():
 
 
 def test_tokenizer_rejects_unknown_rule():
-    with pytest.raises(ValueError, match="'pad' or 'floor'"):
+    with pytest.raises(ValueError, match="'pad', 'floor'"):
         Tokenizer(3, 6, (4, 4), odd_size='crop')
 
 

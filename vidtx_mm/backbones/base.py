@@ -10,39 +10,35 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from ..checks import choose
+from ..checks import Positive, PositiveFloat, Positives, check, choose
+
+# Values that the dict of an arch may give a key, by the type of the value in the named archs.
+ARCH_HINTS: dict[type, Any] = {bool: bool, int: Positive, float: PositiveFloat, tuple: Positives}
 
 
-def triple(name: str, value: Sequence[int]) -> tuple[int, int, int]:
-    """Check a (t, h, w) size."""
-    if isinstance(value, int) or len(value) != 3 or not all(isinstance(v, int) and v > 0 for v in value):
-        raise ValueError(f'{name}={value!r}: give three positive integers (t, h, w)')
+def triple(value: Sequence[int]) -> tuple[int, int, int]:
+    """Return a (t, h, w) size as a tuple."""
     t, h, w = value
     return t, h, w
 
 
-def positive(name: str, value: int) -> int:
-    """Check a count or a size."""
-    if not isinstance(value, int) or value < 1:
-        raise ValueError(f'{name}={value!r}: give a positive integer')
-    return value
-
-
-def pair(name: str, value: Sequence[int] | int) -> tuple[int, int]:
-    """Check a (height, width) size, or one number for both."""
-    sides = (value, value) if isinstance(value, int) else tuple(value)
-    if len(sides) != 2 or not all(isinstance(v, int) and v > 0 for v in sides):
-        raise ValueError(f'{name}={value!r}: give a positive integer, or two (height, width)')
-    return sides[0], sides[1]
+def pair(value: Sequence[int] | int) -> tuple[int, int]:
+    """Return a (height, width) size, or one number for both, as a tuple."""
+    height, width = (value, value) if isinstance(value, int) else value
+    return height, width
 
 
 def resolve_arch(
-    arch: str | Mapping[str, Any], archs: Mapping[str, Mapping[str, Any]], optional: Sequence[str] = ()
+    arch: str | Mapping[str, Any], archs: Mapping[str, Mapping[str, Any]], optional: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Return the sizes of a named arch, or those of a dict with the same keys; ``optional`` ones may be left out."""
+    """Return the sizes of a named arch, or those of a dict with values of the same types.
+
+    ``optional`` holds example values of keys that a dict may leave out.
+    """
     if isinstance(arch, str):
         return dict(archs[choose('arch', arch, archs)])
-    expected = set(optional).union(*archs.values())
+    examples = {key: value for named in (optional or {}, *archs.values()) for key, value in named.items()}
+    expected = set(examples)
     required = set.intersection(*(set(a) for a in archs.values()))
     unknown, missing = set(arch) - expected, required - set(arch)
     if unknown or missing:
@@ -51,9 +47,7 @@ def resolve_arch(
             f'{sorted(required)}' + (f' and may have {sorted(expected - required)}' if expected - required else '')
         )
     for key, value in arch.items():
-        numbers = value if isinstance(value, list | tuple) else [value]
-        if not numbers or not all(isinstance(n, bool) or (isinstance(n, int | float) and n > 0) for n in numbers):
-            raise ValueError(f'arch: {key}={value!r}: give positive numbers')
+        check(f'arch: {key}', value, ARCH_HINTS[type(examples[key])])
     return dict(arch)
 
 

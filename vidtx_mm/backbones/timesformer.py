@@ -1,15 +1,15 @@
 """TimeSformer (Bertasius et al., arXiv 2102.05095); its attention schemes stand in ``timesformer_block.py``."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
-from ..checks import choose
+from ..checks import OneOf, Positive, PositiveFloat, Rate, Size2
 from ..layers import SPACE_MODES, Attention, Tokenizer, drop_path_rates, resize_space_table, resize_time_table
 from ..registry import MODELS
-from .base import TOKEN_POOLS, Backbone, pair, positive, resolve_arch
+from .base import TOKEN_POOLS, Backbone, pair, resolve_arch
 from .timesformer_block import DIVIDED_ORDERS, NORM_EPS, SCHEMES, TimeSformerBlock
 
 ARCHS: dict[str, dict[str, Any]] = {
@@ -52,17 +52,17 @@ class VideoTimeSformer(Backbone):
     def __init__(
         self,
         arch: str | Mapping[str, Any] = 'base',
-        in_channels: int = 3,
-        attention: str = 'divided',
-        order: str = 'time_first',
-        num_frames: int = 8,
-        img_size: int | Sequence[int] = 224,
-        patch_size: int = 16,
-        mlp_ratio: float = 4.0,
+        in_channels: Positive = 3,
+        attention: Annotated[str, OneOf(SCHEMES)] = 'divided',
+        order: Annotated[str, OneOf(DIVIDED_ORDERS)] = 'time_first',
+        num_frames: Positive = 8,
+        img_size: Positive | Size2 = 224,
+        patch_size: Positive = 16,
+        mlp_ratio: PositiveFloat = 4.0,
         qkv_bias: bool = True,
-        drop_path_rate: float = 0.1,
-        pos_interpolation: str = 'bicubic',
-        pool: str = 'cls',
+        drop_path_rate: Rate = 0.1,
+        pos_interpolation: Annotated[str, OneOf(SPACE_MODES)] = 'bicubic',
+        pool: Annotated[str, OneOf(TOKEN_POOLS)] = 'cls',
         out_indices: Sequence[int] | int = (-1,),
         frozen_stages: int = -1,
         with_cp: bool | Sequence[int] = False,
@@ -71,15 +71,15 @@ class VideoTimeSformer(Backbone):
         super().__init__(frozen_stages, with_cp, init_cfg)
         settings = resolve_arch(arch, ARCHS)
         dim, depth, num_heads = settings['embed_dims'], settings['depth'], settings['num_heads']
-        self.attention = choose('attention', attention, SCHEMES)
-        self.order = choose('order', order, DIVIDED_ORDERS)
+        self.attention = attention
+        self.order = order
         if order != 'time_first' and attention != 'divided':
             raise ValueError(f"order={order!r} is for attention='divided', not for {attention!r}: leave it out")
-        self.pos_interpolation = choose('pos_interpolation', pos_interpolation, SPACE_MODES)
-        self.pool = choose('pool', pool, TOKEN_POOLS)
-        self.num_frames = positive('num_frames', num_frames)
-        self.patch_size = positive('patch_size', patch_size)
-        height, width = pair('img_size', img_size)
+        self.pos_interpolation = pos_interpolation
+        self.pool = pool
+        self.num_frames = num_frames
+        self.patch_size = patch_size
+        height, width = pair(img_size)
         self.grid = -(-height // patch_size), -(-width // patch_size)
         self._set_outputs(out_indices, [dim] * depth, [(1, patch_size, patch_size)] * depth)
 

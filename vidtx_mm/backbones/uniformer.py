@@ -5,14 +5,14 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import prod
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..checks import choose
-from ..layers import Attention, Tokenizer, batch_norm, check_input, drop_path_rates
+from ..checks import OneOf, Positive, PositiveFloat, Rate
+from ..layers import ODD_SIZES, Attention, Tokenizer, batch_norm, check_input, drop_path_rates
 from ..registry import MODELS
 from .base import Backbone, resolve_arch
 from .uniformer_blocks import (
@@ -41,7 +41,7 @@ IMAGE_ARCHS: dict[str, dict[str, Any]] = {
     'base-ls': dict(_BASE, layer_scale=1e-6),
     'large-ls': dict(_BASE, depths=(5, 10, 24, 7), embed_dims=(128, 192, 448, 640), layer_scale=1e-6),
 }
-OPTIONAL = ('conv_stem', 'layer_scale')  # keys that the dict of an arch may leave out
+OPTIONAL = dict(conv_stem=True, layer_scale=1e-6)  # keys that the dict of an arch may leave out
 ATTENTIONS = ('joint', 'split')
 # Whether block i of stage 3 attends to the whole map (UniFormer, object_detection/mmdet/models/backbones/uniformer.py).
 STAGE3: dict[str, Callable[[int], bool]] = {
@@ -52,7 +52,7 @@ STAGE3: dict[str, Callable[[int], bool]] = {
 
 
 def resolve_uniformer(
-    arch: str | Mapping[str, Any], archs: Mapping[str, Mapping[str, Any]], optional: Sequence[str] = ()
+    arch: str | Mapping[str, Any], archs: Mapping[str, Mapping[str, Any]], optional: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Return the sizes of an arch, checked to have one entry per stage."""
     settings = resolve_arch(arch, archs, optional)
@@ -246,12 +246,12 @@ class VideoUniFormer(UniFormer):
     def __init__(
         self,
         arch: str | Mapping[str, Any] = 'small',
-        in_channels: int = 3,
-        attention: str = 'joint',
-        drop_path_rate: float = 0.1,
-        odd_size: str = 'floor',
-        norm_eps: float = 1e-6,
-        patch_norm_eps: float = 1e-5,
+        in_channels: Positive = 3,
+        attention: Annotated[str, OneOf(ATTENTIONS)] = 'joint',
+        drop_path_rate: Rate = 0.1,
+        odd_size: Annotated[str, OneOf(ODD_SIZES)] = 'floor',
+        norm_eps: PositiveFloat = 1e-6,
+        patch_norm_eps: PositiveFloat = 1e-5,
         out_indices: Sequence[int] | int = (3,),
         norm_eval: bool = False,
         frozen_stages: int = -1,
@@ -259,7 +259,6 @@ class VideoUniFormer(UniFormer):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         settings = resolve_uniformer(arch, VIDEO_ARCHS, OPTIONAL)
-        choose('attention', attention, ATTENTIONS)
 
         def attention_block(stage: int, index: int) -> BuildBlock:
             attn = build_attention(settings, stage)
@@ -310,13 +309,13 @@ class ImageUniFormer(UniFormer):
     def __init__(
         self,
         arch: str | Mapping[str, Any] = 'small',
-        in_channels: int = 3,
-        stage3: str = 'global',
-        window_size: int = 14,
-        drop_path_rate: float = 0.1,
-        odd_size: str = 'floor',
-        norm_eps: float = 1e-6,
-        patch_norm_eps: float = 1e-5,
+        in_channels: Positive = 3,
+        stage3: Annotated[str, OneOf(STAGE3)] = 'global',
+        window_size: Positive = 14,
+        drop_path_rate: Rate = 0.1,
+        odd_size: Annotated[str, OneOf(ODD_SIZES)] = 'floor',
+        norm_eps: PositiveFloat = 1e-6,
+        patch_norm_eps: PositiveFloat = 1e-5,
         final_norm: bool = False,
         out_indices: Sequence[int] | int | None = None,
         norm_eval: bool = False,
@@ -325,7 +324,7 @@ class ImageUniFormer(UniFormer):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         settings = resolve_uniformer(arch, IMAGE_ARCHS, OPTIONAL)
-        whole_map = STAGE3[choose('stage3', stage3, STAGE3)]
+        whole_map = STAGE3[stage3]
 
         def attention_block(stage: int, index: int) -> BuildBlock:
             attn = build_attention(settings, stage)

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..layers import QkvProjection, Tokenizer, check_input, pad_to_multiple
+from ..checks import OneOf, Positive, PositiveFloat, Rate, Rule
+from ..layers import ODD_SIZES, QkvProjection, Tokenizer, check_input, pad_to_multiple
 from ..registry import MODELS
 from .base import initialize
 from .uniformer import LOCAL_STAGES, STAGES, BuildBlock, UniFormer, image_outputs, resolve_uniformer
@@ -18,6 +19,7 @@ _XXS: dict[str, Any] = dict(depths=(2, 5, 8, 2), embed_dims=(56, 112, 224, 448),
 _XS: dict[str, Any] = dict(depths=(3, 5, 9, 3), embed_dims=(64, 128, 256, 512), head_dim=32, mlp_ratio=3.0)
 VIDEO_ARCHS: dict[str, dict[str, Any]] = {'xxs': _XXS, 'xxs-ls': dict(_XXS, layer_scale=0.1), 'xs': _XS}
 IMAGE_ARCHS: dict[str, dict[str, Any]] = {'xxs': _XXS, 'xs': _XS}
+KeepRatio = Annotated[float, Rule('a number in (0, 1]', lambda x: 0 < x <= 1)]
 UPDATE_RATE = 0.5  # weight of the new scores when a block updates those of its tokens
 
 
@@ -110,8 +112,6 @@ class LightUniFormer(UniFormer):
         patch_norm_eps: float,
         **kwargs: Any,
     ) -> None:
-        if not 0 < keep_ratio <= 1:
-            raise ValueError(f'keep_ratio={keep_ratio} must be in (0, 1]')
         dims = settings['embed_dims']
         downs = patch_embeds(in_channels, dims, self.ndim, odd_size, patch_norm_eps)[1:]
 
@@ -198,13 +198,13 @@ class VideoUniFormerLight(LightUniFormer):
     def __init__(
         self,
         arch: str | Mapping[str, Any] = 'xxs',
-        in_channels: int = 3,
-        keep_ratio: float = 0.5,
+        in_channels: Positive = 3,
+        keep_ratio: KeepRatio = 0.5,
         class_token: bool = False,
-        drop_path_rate: float = 0.05,
-        odd_size: str = 'floor',
-        norm_eps: float = 1e-6,
-        patch_norm_eps: float = 1e-5,
+        drop_path_rate: Rate = 0.05,
+        odd_size: Annotated[str, OneOf(ODD_SIZES)] = 'floor',
+        norm_eps: PositiveFloat = 1e-6,
+        patch_norm_eps: PositiveFloat = 1e-5,
         out_indices: Sequence[int] | int = (3,),
         norm_eval: bool = False,
         frozen_stages: int = -1,
@@ -245,13 +245,13 @@ class ImageUniFormerLight(LightUniFormer):
     def __init__(
         self,
         arch: str | Mapping[str, Any] = 'xxs',
-        in_channels: int = 3,
-        keep_ratio: float = 0.5,
+        in_channels: Positive = 3,
+        keep_ratio: KeepRatio = 0.5,
         class_token: bool = False,
-        drop_path_rate: float = 0.0,
-        odd_size: str = 'floor',
-        norm_eps: float = 1e-6,
-        patch_norm_eps: float = 1e-5,
+        drop_path_rate: Rate = 0.0,
+        odd_size: Annotated[str, OneOf(ODD_SIZES)] = 'floor',
+        norm_eps: PositiveFloat = 1e-6,
+        patch_norm_eps: PositiveFloat = 1e-5,
         final_norm: bool = False,
         out_indices: Sequence[int] | int | None = None,
         norm_eval: bool = False,

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
-from ..checks import choose
+from ..checks import OneOf, Positive, PositiveFloat, Rate, Size3
 from ..layers import (
     DropPath,
     Mlp,
@@ -163,16 +163,16 @@ class VideoSwin(Backbone):
     def __init__(
         self,
         arch: str | Mapping[str, Any] = 'tiny',
-        in_channels: int = 3,
-        patch_size: Sequence[int] = (2, 4, 4),
-        window_size: Sequence[int] = (8, 7, 7),
-        mlp_ratio: float = 4.0,
+        in_channels: Positive = 3,
+        patch_size: Size3 = (2, 4, 4),
+        window_size: Size3 = (8, 7, 7),
+        mlp_ratio: PositiveFloat = 4.0,
         qkv_bias: bool = True,
         patch_norm: bool = True,
-        drop_path_rate: float = 0.1,
-        attention: str = 'joint',
-        shift: str = 'space_time',
-        relative_index: str = 'exact',
+        drop_path_rate: Rate = 0.1,
+        attention: Annotated[str, OneOf(ATTENTIONS)] = 'joint',
+        shift: Annotated[str, OneOf(SHIFTS)] = 'space_time',
+        relative_index: Annotated[str, OneOf(RELATIVE_INDICES)] = 'exact',
         out_indices: Sequence[int] | int = (3,),
         frozen_stages: int = -1,
         with_cp: bool | Sequence[int] = False,
@@ -180,11 +180,10 @@ class VideoSwin(Backbone):
     ) -> None:
         super().__init__(frozen_stages, with_cp, init_cfg)
         settings = resolve_arch(arch, ARCHS)
-        self.patch_size = triple('patch_size', patch_size)
-        self.window_size = triple('window_size', window_size)
-        self.attention = choose('attention', attention, ATTENTIONS)
-        choose('relative_index', relative_index, RELATIVE_INDICES)
-        shifted_axes = SHIFTS[choose('shift', shift, SHIFTS)]
+        self.patch_size = triple(patch_size)
+        self.window_size = triple(window_size)
+        self.attention = attention
+        shifted_axes = SHIFTS[shift]
         self.depths = tuple(settings['depths'])
         heads = settings['num_heads']
         if len(heads) != len(self.depths):

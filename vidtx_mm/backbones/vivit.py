@@ -1,12 +1,12 @@
 """ViViT (Arnab et al., arXiv 2103.15691); its blocks stand in ``vivit_blocks.py``."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
-from ..checks import choose
+from ..checks import Count, OneOf, Positive, PositiveFloat, Rate, Size2, Size3
 from ..layers import (
     SPACE_MODES,
     Attention,
@@ -18,7 +18,7 @@ from ..layers import (
     resize_time_table,
 )
 from ..registry import MODELS
-from .base import TOKEN_POOLS, Backbone, pair, positive, resolve_arch, triple
+from .base import TOKEN_POOLS, Backbone, pair, resolve_arch, triple
 from .vivit_blocks import AXES, NORM_EPS, EncoderBlock, SelfAttentionBlock, SplitAttention
 from .vivit_input import uniform_frames, whole_tubelets
 
@@ -73,20 +73,20 @@ class ViViT(Backbone):
     def __init__(
         self,
         arch: str | Mapping[str, Any] = 'base',
-        in_channels: int = 3,
-        attention: str = 'joint',
-        order: str = 'space_first',
-        temporal_depth: int = 4,
-        tokens: str = 'tubelet',
-        tubelet_size: Sequence[int] = (2, 16, 16),
-        num_frames: int = 32,
-        img_size: int | Sequence[int] = 224,
-        mlp_ratio: float = 4.0,
+        in_channels: Positive = 3,
+        attention: Annotated[str, OneOf(ATTENTIONS)] = 'joint',
+        order: Annotated[str, OneOf(AXES)] = 'space_first',
+        temporal_depth: Count = 4,
+        tokens: Annotated[str, OneOf(TOKENS)] = 'tubelet',
+        tubelet_size: Size3 = (2, 16, 16),
+        num_frames: Positive = 32,
+        img_size: Positive | Size2 = 224,
+        mlp_ratio: PositiveFloat = 4.0,
         qkv_bias: bool = True,
-        drop_path_rate: float = 0.0,
+        drop_path_rate: Rate = 0.0,
         drop_path_rescale: bool = True,
-        pos_interpolation: str = 'bicubic',
-        pool: str = 'cls',
+        pos_interpolation: Annotated[str, OneOf(SPACE_MODES)] = 'bicubic',
+        pool: Annotated[str, OneOf(TOKEN_POOLS)] = 'cls',
         out_indices: Sequence[int] | int = (-1,),
         frozen_stages: int = -1,
         with_cp: bool | Sequence[int] = False,
@@ -95,21 +95,19 @@ class ViViT(Backbone):
         super().__init__(frozen_stages, with_cp, init_cfg)
         settings = resolve_arch(arch, ARCHS)
         dim, self.depth, self.num_heads = settings['embed_dims'], settings['depth'], settings['num_heads']
-        self.attention = choose('attention', attention, ATTENTIONS)
-        self.order = choose('order', order, AXES)
-        self.tokens = choose('tokens', tokens, TOKENS)
-        self.pos_interpolation = choose('pos_interpolation', pos_interpolation, SPACE_MODES)
-        self.pool = choose('pool', pool, TOKEN_POOLS)
+        self.attention = attention
+        self.order = order
+        self.tokens = tokens
+        self.pos_interpolation = pos_interpolation
+        self.pool = pool
         if pool == 'cls' and attention not in WITH_CLS:
             raise ValueError(f"pool='cls': attention={attention!r} has no class token; set pool='avg' or 'none'")
-        self.tubelet_size = t, h, w = triple('tubelet_size', tubelet_size)
-        if positive('num_frames', num_frames) % t:
+        self.tubelet_size = t, h, w = triple(tubelet_size)
+        if num_frames % t:
             raise ValueError(f'num_frames={num_frames} is not divisible by tubelet_size[0]={t}')
-        if temporal_depth < 0:
-            raise ValueError(f'temporal_depth={temporal_depth}: give a number of blocks, or 0 to average the frames')
         factorized = attention == 'factorized_encoder'
         self.temporal_depth = temporal_depth if factorized else 0
-        height, width = pair('img_size', img_size)
+        height, width = pair(img_size)
         self.grid = num_frames // t, -(-height // h), -(-width // w)
         self.table_grid = (1, *self.grid[1:]) if factorized else self.grid
         stages = self.depth + self.temporal_depth

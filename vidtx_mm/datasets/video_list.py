@@ -4,12 +4,12 @@ import copy
 import os
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any
+from typing import Annotated, Any
 
 from mmaction.datasets import VideoDataset
 from mmengine.dataset import Compose
 
-from vidtx_mm.checks import choose
+from vidtx_mm.checks import OneOf, Positive, Positives
 from vidtx_mm.labels import class_names
 from vidtx_mm.registry import DATASETS
 from vidtx_mm.video import VideoError
@@ -58,26 +58,22 @@ class VideoListDataset(VideoDataset):
         self,
         ann_file: str,
         pipeline: Sequence[Any],
-        num_classes: int | None = None,
+        num_classes: Positive | None = None,
         classes: str | Sequence[str] | None = None,
         multi_class: bool = False,
-        class_splits: Sequence[int] | None = None,
-        num_repeats: int = 1,
-        delimiter: str = 'auto',
-        check_files: str = 'sample',
-        on_error: str = 'skip',
+        class_splits: Positives | None = None,
+        num_repeats: Positive = 1,
+        delimiter: Annotated[str, OneOf(('auto', *DELIMITERS))] = 'auto',
+        check_files: Annotated[str, OneOf(('sample', 'all', 'none'))] = 'sample',
+        on_error: Annotated[str, OneOf(('skip', 'raise'))] = 'skip',
         bad_videos: str | None = None,
         test_mode: bool = False,
         **kwargs: Any,
     ) -> None:
-        choose('delimiter', delimiter, ('auto', *DELIMITERS))
-        self.check_files = choose('check_files', check_files, ('sample', 'all', 'none'))
-        self.on_error = choose('on_error', on_error, ('skip', 'raise'))
+        self.check_files, self.on_error = check_files, on_error
         self.unreadable = UnreadableVideos(bad_videos)
-        if num_repeats < 1:
-            raise ValueError(f'VideoListDataset: num_repeats={num_repeats}: set it to 1 or more')
         if num_repeats > 1 and test_mode:
-            raise ValueError(f'VideoListDataset: num_repeats={num_repeats} is for training; set it to 1 with test_mode')
+            raise ValueError(f'num_repeats={num_repeats} is for training; set it to 1 with test_mode')
         if class_splits:
             num_classes = sum(class_splits)
         if classes is not None:
@@ -85,12 +81,12 @@ class VideoListDataset(VideoDataset):
             num_classes = num_classes or len(names)
             if len(names) != num_classes:
                 raise ValueError(
-                    f'VideoListDataset: classes={classes!r} has {len(names)} names, but num_classes={num_classes}: set '
+                    f'classes={classes!r} has {len(names)} names, but num_classes={num_classes}: set '
                     'classes to your file of names (one a line), or to None'
                 )
             kwargs['metainfo'] = {**(kwargs.get('metainfo') or {}), 'classes': names}
         if multi_class and num_classes is None:
-            raise ValueError('VideoListDataset: multi_class=True needs num_classes, the length of the label vectors')
+            raise ValueError('multi_class=True needs num_classes, the length of the label vectors')
         self.class_splits = class_splits
         self.num_repeats = num_repeats
         super().__init__(

@@ -1,13 +1,13 @@
 """Linear classifier of all four families."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from mmaction.models.heads import BaseHead
 from torch import Tensor, nn
 
-from vidtx_mm.checks import choose
+from vidtx_mm.checks import NonNegative, OneOf, Positive, Positives, Rate
 from vidtx_mm.registry import MODELS
 
 
@@ -55,29 +55,21 @@ class VideoClsHead(BaseHead):
 
     def __init__(
         self,
-        num_classes: int,
-        in_channels: int,
-        pool: str = 'avg',
-        dropout_ratio: float = 0.5,
-        init_std: float = 0.01,
+        num_classes: Positive,
+        in_channels: Positive,
+        pool: Annotated[str, OneOf(POOLINGS)] = 'avg',
+        dropout_ratio: Rate = 0.5,
+        init_std: NonNegative = 0.01,
         loss_cls: dict | None = None,
-        label_smooth_eps: float = 0.0,
+        label_smooth_eps: Rate = 0.0,
         multi_label: bool = False,
-        average_clips: str | None = 'prob',
-        topk: int | tuple[int, ...] = (1, 5),
+        average_clips: Annotated[str | None, OneOf(AVERAGES)] = 'prob',
+        topk: Positive | Positives = (1, 5),
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        name = type(self).__name__
-        choose(f'{name}: pool', pool, POOLINGS)
-        choose(f'{name}: average_clips', average_clips, AVERAGES)
-        if not isinstance(num_classes, int) or num_classes < 1:
-            raise ValueError(f'{name}: num_classes={num_classes!r}: give a positive integer')
-        if not 0 <= label_smooth_eps < 1:
-            raise ValueError(f'{name}: label_smooth_eps={label_smooth_eps}: give a share in [0, 1)')
         if multi_label and label_smooth_eps:
             raise ValueError(
-                f'{name}: label_smooth_eps={label_smooth_eps} is for one label per clip; set it to 0 with '
-                'multi_label=True'
+                f'label_smooth_eps={label_smooth_eps} is for one label per clip; set it to 0 with multi_label=True'
             )
         super().__init__(
             num_classes,

@@ -8,6 +8,7 @@ import torch
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
+from vidtx_mm.checks import Positive, Positives
 from vidtx_mm.registry import METRICS, MODELS
 
 from .cls_head import VideoClsHead
@@ -28,7 +29,7 @@ class VideoMultiClsHead(VideoClsHead):
         kwargs: as for ``VideoClsHead``; ``num_classes`` is the sum of the splits.
     """
 
-    def __init__(self, class_splits: Sequence[int], in_channels: int, **kwargs: Any) -> None:
+    def __init__(self, class_splits: Positives, in_channels: Positive, **kwargs: Any) -> None:
         taken = {'num_classes', 'multi_label'} & set(kwargs)
         if taken:
             raise TypeError(f'VideoMultiClsHead sets {", ".join(sorted(taken))} from class_splits; leave it out')
@@ -75,7 +76,7 @@ class MultiHeadAccuracy(BaseMetric):
 
     def __init__(
         self,
-        class_splits: Sequence[int],
+        class_splits: Positives,
         names: Sequence[str],
         collect_device: str = 'cpu',
         prefix: str | None = None,
@@ -83,8 +84,7 @@ class MultiHeadAccuracy(BaseMetric):
         super().__init__(collect_device=collect_device, prefix=prefix)
         if len(names) != len(class_splits):
             raise ValueError(
-                f'MultiHeadAccuracy: names={tuple(names)} does not match class_splits={tuple(class_splits)}; give one '
-                'name per split'
+                f'names={tuple(names)} does not match class_splits={tuple(class_splits)}; give one name per split'
             )
         self.class_splits = list(class_splits)
         self.names = list(names)

@@ -17,6 +17,7 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..checks import Count
 from ..registry import HOOKS
 
 SCALER_PATIENCE = 20  # skipped steps in a row; the default loss scale of 65536 has then fallen below 1
@@ -44,7 +45,7 @@ class NonFiniteGuard(Hook):
 
     priority = 'LOWEST'  # after whatever seeds the random numbers of a step
 
-    def __init__(self, max_skips: int = 0) -> None:
+    def __init__(self, max_skips: Count = 0) -> None:
         self.max_skips = max_skips
         self.skipped = 0  # steps left out in all
         self.scaler_skips = 0  # steps that the scaler skipped, in a row

@@ -9,12 +9,13 @@ from .mlp import Mlp
 from .partition import HEIGHT, JOINT, SPACE, TIME, WIDTH, Axes, Window, WindowLayout
 from .position import SPACE_MODES, resize_space_table, resize_time_table
 from .sparse import NeighborhoodAttention, merge_lattices, split_lattices
-from .tokenizer import CONVS, Tokenizer, check_input, pad_to_multiple
+from .tokenizer import CONVS, ODD_SIZES, Tokenizer, check_input, pad_to_multiple
 
 __all__ = [
     'CONVS',
     'HEIGHT',
     'JOINT',
+    'ODD_SIZES',
     'SPACE',
     'SPACE_MODES',
     'TIME',

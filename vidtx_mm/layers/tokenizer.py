@@ -6,6 +6,8 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..checks import choose
+
 CONVS: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 PATCHES = {2: 'b c (h i) (w j) -> b h w (c i j)', 3: 'b c (t i) (h j) (w k) -> b t h w (c i j k)'}
 
@@ -31,6 +33,9 @@ def check_input(x: Tensor, in_channels: int, ndim: int) -> None:
         )
 
 
+ODD_SIZES = ('pad', 'floor')
+
+
 class Tokenizer(nn.Module):
     """Cut a channels-first clip or image into patches and embed each: (B, C, *size) -> (B, *grid, dim), channels last.
 
@@ -50,12 +55,10 @@ class Tokenizer(nn.Module):
         odd_size: str = 'pad',
     ) -> None:
         super().__init__()
-        if odd_size not in ('pad', 'floor'):
-            raise ValueError(f"odd_size={odd_size!r}: choose 'pad' or 'floor'")
         self.kernel = tuple(kernel)
         self.stride = tuple(stride or kernel)
         self.padding = tuple(padding or [0] * len(self.kernel))
-        self.odd_size = odd_size
+        self.odd_size = choose('odd_size', odd_size, ODD_SIZES)
         self.proj = CONVS[len(self.kernel)](in_channels, dim, self.kernel, self.stride, self.padding)  # type: ignore
         self.norm = norm or nn.Identity()
 

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from vidtx_mm.checks import Probability
 from vidtx_mm.registry import TRANSFORMS
 
 _GRAY = np.array([[0.2989, 0.587, 0.114]], dtype=np.float32)
@@ -98,12 +99,12 @@ class ClipColorJitter(BaseTransform):
 
     def __init__(
         self,
-        prob: float = 0.8,
-        gray_prob: float = 0.1,
-        brightness: float = 32 / 255,
-        saturation: float = 0.4,
-        contrast: float = 0.4,
-        hue: float = 0.2,
+        prob: Probability = 0.8,
+        gray_prob: Probability = 0.1,
+        brightness: Probability = 32 / 255,
+        saturation: Probability = 0.4,
+        contrast: Probability = 0.4,
+        hue: Probability = 0.2,
     ) -> None:
         self.prob = prob
         self.gray_prob = gray_prob

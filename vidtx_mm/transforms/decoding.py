@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from mmaction.datasets.transforms import DecordDecode
@@ -11,8 +11,9 @@ from mmcv.transforms import BaseTransform
 from mmengine.fileio import get
 from mmengine.logging import print_log
 
+from vidtx_mm.checks import Count, OneOf, Positive, PositiveFloat
 from vidtx_mm.registry import TRANSFORMS
-from vidtx_mm.video import VideoReader
+from vidtx_mm.video import BACKENDS, VideoReader
 
 
 class BlankVideo:
@@ -52,14 +53,16 @@ class VideoInit(BaseTransform):
 
     def __init__(
         self,
-        backend: str = 'pyav',
-        num_threads: int = 1,
-        short_side: int | None = None,
-        max_side: int = 2048,
-        timeout: float | None = 60,
+        backend: Annotated[str, OneOf(('auto', *BACKENDS))] = 'pyav',
+        num_threads: Count = 1,
+        short_side: Positive | None = None,
+        max_side: Positive = 2048,
+        timeout: PositiveFloat | None = 60,
         io_backend: str = 'disk',
         **kwargs: Any,
     ) -> None:
+        if io_backend == 'disk' and kwargs:
+            raise TypeError(f'VideoInit: unknown argument {", ".join(kwargs)}; a file backend needs its io_backend')
         self.reader: dict[str, Any] = dict(
             backend=backend, num_threads=num_threads, short_side=short_side, max_side=max_side, timeout=timeout
         )

@@ -1,12 +1,15 @@
 """Random erasing with the values of normalized clips."""
 
-from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 from mmaction.datasets.transforms.processing import RandomErasing
 
-from vidtx_mm.checks import choose
+from vidtx_mm.checks import OneOf, PositiveFloat, Probability
 from vidtx_mm.registry import TRANSFORMS
+
+Mean = tuple[float, float, float]
+Std = tuple[PositiveFloat, PositiveFloat, PositiveFloat]
 
 
 @TRANSFORMS.register_module()
@@ -32,9 +35,12 @@ class NormalizedErasing(RandomErasing):
     """
 
     def __init__(
-        self, mean: Sequence[float], std: Sequence[float], erase_prob: float = 0.25, mode: str = 'const'
+        self,
+        mean: Mean,
+        std: Std,
+        erase_prob: Probability = 0.25,
+        mode: Annotated[str, OneOf(('const', 'rand'))] = 'const',
     ) -> None:
-        choose('NormalizedErasing: mode', mode, ('const', 'rand'))
         super().__init__(erase_prob=float(erase_prob), mode=mode)
         self.mean = np.asarray(mean, dtype=np.float32)
         self.std = np.asarray(std, dtype=np.float32)

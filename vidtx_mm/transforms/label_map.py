@@ -3,6 +3,7 @@
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from vidtx_mm.checks import Positive
 from vidtx_mm.registry import TRANSFORMS
 
 IGNORED = 255
@@ -21,7 +22,7 @@ class CheckLabelMap(BaseTransform):
         ValueError: with the file, the label and the remedy.
     """
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: Positive) -> None:
         self.num_classes = num_classes
 
     def __repr__(self) -> str:

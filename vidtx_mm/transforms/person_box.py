@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from vidtx_mm.checks import NonNegative, Probability, Rate
 from vidtx_mm.registry import TRANSFORMS
 
 
@@ -23,7 +24,9 @@ class RandomScaleRotation(BaseTransform):
         rotate_prob: how often to rotate at all.
     """
 
-    def __init__(self, scale_factor: float = 0.5, rotate_factor: float = 40.0, rotate_prob: float = 0.6) -> None:
+    def __init__(
+        self, scale_factor: Rate = 0.5, rotate_factor: NonNegative = 40.0, rotate_prob: Probability = 0.6
+    ) -> None:
         self.scale_factor, self.rotate_factor, self.rotate_prob = scale_factor, rotate_factor, rotate_prob
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Annotated
 
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from vidtx_mm.checks import choose
+from vidtx_mm.checks import NonNegative, OneOf, Positive, Rule
 from vidtx_mm.registry import TRANSFORMS
 
 from .image_ops import IMGAUG, INCREASING, PIXELWISE, PLAIN, Operations
@@ -75,13 +76,21 @@ class RandAugment(BaseTransform):
     """
 
     def __init__(
-        self, policy: str, magnitude: float, num_ops: int, magnitude_std: float = 0.0, channel_order: str = 'rgb'
+        self,
+        policy: Annotated[str, OneOf(POLICIES)],
+        magnitude: Annotated[float, Rule('a level from 0 to 30', lambda x: 0 <= x <= 30)],
+        num_ops: Positive,
+        magnitude_std: NonNegative = 0.0,
+        channel_order: Annotated[str, OneOf(('rgb', 'bgr'))] = 'rgb',
     ) -> None:
-        self.policy = choose('RandAugment: policy', policy, POLICIES)
+        operations = len(POLICIES[policy].operations)
+        if num_ops > operations and not POLICIES[policy].repeat:
+            raise ValueError(f'num_ops={num_ops}: policy={policy!r} has {operations} operations and repeats none')
+        self.policy = policy
         self.magnitude = magnitude
         self.num_ops = num_ops
         self.magnitude_std = magnitude_std
-        self.channel_order = choose('RandAugment: channel_order', channel_order, ('rgb', 'bgr'))
+        self.channel_order = channel_order
 
     def transform(self, results: dict) -> dict:
         policy = POLICIES[self.policy]

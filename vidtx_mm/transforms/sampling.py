@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
 
-from vidtx_mm.checks import choose
+from vidtx_mm.checks import OneOf, Positive, PositiveFloat
 from vidtx_mm.registry import TRANSFORMS
 
 
@@ -161,24 +162,16 @@ class SampleClips(BaseTransform):
 
     def __init__(
         self,
-        protocol: str,
-        clip_len: int,
-        frame_interval: int = 1,
-        num_clips: int = 1,
-        target_fps: float | None = None,
+        protocol: Annotated[str, OneOf(PROTOCOLS)],
+        clip_len: Positive,
+        frame_interval: Positive = 1,
+        num_clips: Positive = 1,
+        target_fps: PositiveFloat | None = None,
         test_mode: bool = False,
     ) -> None:
-        choose('SampleClips: protocol', protocol, PROTOCOLS)
-        if min(clip_len, frame_interval, num_clips) < 1:
-            raise ValueError(
-                f'SampleClips: clip_len={clip_len}, frame_interval={frame_interval} and num_clips={num_clips} '
-                'must be at least 1'
-            )
         self.rules = PROTOCOLS[protocol]
         if target_fps is not None and self.rules.frames is not _spread:
-            raise ValueError(
-                f'SampleClips: protocol={protocol!r} steps by whole frames and takes no target_fps={target_fps}'
-            )
+            raise ValueError(f'protocol={protocol!r} steps by whole frames and takes no target_fps={target_fps}')
         self.protocol = protocol
         self.clip_len = clip_len
         self.frame_interval = frame_interval
@@ -260,12 +253,14 @@ class SampleSegments(BaseTransform):
     """
 
     def __init__(
-        self, clip_len: int, protocol: str = 'video_swin', virtual_fps: float | None = None, test_mode: bool = False
+        self,
+        clip_len: Positive,
+        protocol: Annotated[str, OneOf(SEGMENT_TEST_FRAMES)] = 'video_swin',
+        virtual_fps: PositiveFloat | None = None,
+        test_mode: bool = False,
     ) -> None:
-        if clip_len < 1:
-            raise ValueError(f'SampleSegments: clip_len={clip_len} must be at least 1')
         self.clip_len = clip_len
-        self.protocol = choose('SampleSegments: protocol', protocol, SEGMENT_TEST_FRAMES)
+        self.protocol = protocol
         self.virtual_fps = virtual_fps
         self.test_mode = test_mode
 

@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 from math import ceil
+from typing import Annotated
 
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from vidtx_mm.checks import OneOf, Positive, PositiveFloat, Probability, Rule
 from vidtx_mm.registry import TRANSFORMS
+
+INCREASING = Rule('two positive numbers, the smaller one first', lambda ends: ends[0] <= ends[1])
 
 
 def resize_frames(frames: Sequence[np.ndarray], height: int, width: int, truncate: bool) -> list[np.ndarray]:
@@ -36,9 +40,7 @@ class ResizeShortSide(BaseTransform):
     Required keys: imgs, frames (H, W, C), uint8. Modified: imgs, img_shape.
     """
 
-    def __init__(self, size: int, truncate: bool = False) -> None:
-        if size < 1:
-            raise ValueError(f'ResizeShortSide: size={size} must be at least 1 pixel')
+    def __init__(self, size: Positive, truncate: bool = False) -> None:
         self.size = size
         self.truncate = truncate
 
@@ -66,9 +68,7 @@ class RandomShortSide(BaseTransform):
     Required keys: imgs, frames (H, W, C), uint8. Modified: imgs, img_shape.
     """
 
-    def __init__(self, scale_range: tuple[int, int], inverse: bool = False) -> None:
-        if not 1 <= scale_range[0] <= scale_range[1]:
-            raise ValueError(f'RandomShortSide: scale_range={scale_range} must be two increasing numbers of pixels')
+    def __init__(self, scale_range: Annotated[tuple[Positive, Positive], INCREASING], inverse: bool = False) -> None:
         self.scale_range = scale_range
         self.inverse = inverse
 
@@ -110,9 +110,7 @@ class UniformCrop(BaseTransform):
     Added: crop_bbox, (x1, y1, x2, y2) for each frame.
     """
 
-    def __init__(self, crop_size: int, num_crops: int = 3) -> None:
-        if num_crops not in (1, 3):
-            raise ValueError(f'UniformCrop: num_crops={num_crops}: choose 1 or 3')
+    def __init__(self, crop_size: Positive, num_crops: Annotated[int, OneOf((1, 3))] = 3) -> None:
         self.crop_size = crop_size
         self.num_crops = num_crops
 
@@ -154,9 +152,11 @@ class ScaleJitter(BaseTransform):
     Required keys: imgs. Modified: imgs, img_shape.
     """
 
-    def __init__(self, scale_range: tuple[float, float] = (0.9, 1.33), prob: float = 1.0) -> None:
-        if not 0 < scale_range[0] <= scale_range[1]:
-            raise ValueError(f'ScaleJitter: scale_range={scale_range} must be two increasing positive factors')
+    def __init__(
+        self,
+        scale_range: Annotated[tuple[PositiveFloat, PositiveFloat], INCREASING] = (0.9, 1.33),
+        prob: Probability = 1.0,
+    ) -> None:
         self.scale_range = scale_range
         self.prob = prob
 

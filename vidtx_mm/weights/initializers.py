@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from mmengine.model import BaseModule, update_init_info
 from torch import nn
 
+from ..checks import Rule
 from ..registry import WEIGHT_INITIALIZERS
 from .load import Options, adapt, copy_into, unwrapped
 from .runtime import publish, read
+
+PathOrAddress = Annotated[str | Path, Rule('a path or a web address', lambda checkpoint: str(checkpoint) != '')]
 
 
 @WEIGHT_INITIALIZERS.register_module()
@@ -24,9 +27,7 @@ class FromPretrained:
         options: further arguments of :func:`vidtx_mm.weights.load_pretrained`.
     """
 
-    def __init__(self, checkpoint: str | Path, **options: Any) -> None:
-        if not isinstance(checkpoint, str | Path) or not str(checkpoint):
-            raise ValueError(f'FromPretrained: checkpoint={checkpoint!r}: give a path or a web address')
+    def __init__(self, checkpoint: PathOrAddress, **options: Any) -> None:
         self.checkpoint = str(checkpoint)
         self.options = Options.parse(options)
 

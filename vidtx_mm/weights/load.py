@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..checks import choose
+from ..checks import check, choose
 from .errors import CheckpointError, listed
 from .fit import COUNTER, Mismatches, fit_backbone, fit_head, sizes
 from .formats import Opened, open_checkpoint
@@ -39,6 +39,8 @@ class Options:
         choose('head', self.head, HEADS)
         choose('class_order', self.class_order, CLASS_ORDERS)
         choose('pos_interpolation', self.pos_interpolation, POS_INTERPOLATIONS)
+        check('keep_init', self.keep_init, str)
+        check('allow_nonfinite', self.allow_nonfinite, bool)
         try:
             re.compile(self.keep_init)
         except re.error as error:
