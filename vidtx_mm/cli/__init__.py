@@ -28,6 +28,7 @@ COMMANDS = (
     'complexity',
     'benchmark',
     'benchmark-data',
+    'benchmark-step',
 )
 
 vidtx = Group(
