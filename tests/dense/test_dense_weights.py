@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from heads import cascade_mask_rcnn, mask_rcnn, pose
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from protocol import compare, input_array, weight
@@ -20,61 +21,6 @@ GOLDENS = Path(__file__).parents[1] / 'goldens/cases'
 DETECTOR = CONFIG_DIR / 'detection/mask_rcnn_uniformer_s_fpn_1x_coco.py'
 CASCADE = CONFIG_DIR / 'detection/cascade_mask_rcnn_uniformer_s_fpn_3x_ms_coco.py'
 ESTIMATOR = CONFIG_DIR / 'pose/td-hm_uniformer_s_256x192_coco.py'
-
-# The heads of the published files, as the official repositories name and shape them.
-FPN = {
-    **{f'neck.lateral_convs.{i}.conv.weight': (256, dim, 1, 1) for i, dim in enumerate((64, 128, 320, 512))},
-    **{f'neck.fpn_convs.{i}.conv.weight': (256, 256, 3, 3) for i in range(4)},
-}
-RPN = {
-    'rpn_head.rpn_conv.weight': (256, 256, 3, 3),
-    'rpn_head.rpn_cls.weight': (3, 256, 1, 1),
-    'rpn_head.rpn_reg.weight': (12, 256, 1, 1),
-}
-MASK = {
-    **{f'convs.{i}.conv.weight': (256, 256, 3, 3) for i in range(4)},
-    'upsample.weight': (256, 256, 2, 2),
-    'conv_logits.weight': (80, 256, 1, 1),
-}
-BOX = {
-    'shared_fcs.0.weight': (1024, 12544),
-    'shared_fcs.1.weight': (1024, 1024),
-    'fc_cls.weight': (81, 1024),
-    'fc_reg.weight': (320, 1024),
-}
-CASCADE_BOX = {key: shape for key, shape in BOX.items() if key != 'shared_fcs.1.weight'}
-BN = {'weight': (256,), 'bias': (256,), 'running_mean': (256,), 'running_var': (256,), 'num_batches_tracked': ()}
-
-
-def with_biases(shapes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    biases = {key.replace('weight', 'bias'): (shape[0],) for key, shape in shapes.items()}
-    return shapes | biases
-
-
-def mask_rcnn() -> dict[str, tuple[int, ...]]:
-    boxes = {f'roi_head.bbox_head.{key}': shape for key, shape in BOX.items()}
-    masks = {f'roi_head.mask_head.{key}': shape for key, shape in MASK.items()}
-    return with_biases(FPN | RPN | boxes | masks)
-
-
-def cascade() -> dict[str, tuple[int, ...]]:
-    plain: dict[str, tuple[int, ...]] = {}
-    convs: dict[str, tuple[int, ...]] = {}
-    for stage in range(3):
-        box = f'roi_head.bbox_head.{stage}'
-        plain |= {f'{box}.{key}': shape for key, shape in CASCADE_BOX.items()}
-        plain |= {f'roi_head.mask_head.{stage}.{key}': shape for key, shape in MASK.items()}
-        convs |= {f'{box}.shared_convs.{i}.conv.weight': (256, 256, 3, 3) for i in range(4)}
-        convs |= {f'{box}.shared_convs.{i}.bn.{key}': shape for i in range(4) for key, shape in BN.items()}
-    return with_biases(FPN | RPN | plain) | convs
-
-
-def pose(prefix: str) -> dict[str, tuple[int, ...]]:
-    layers = {
-        f'{prefix}.deconv_layers.{place}.weight': (dim, 256, 4, 4) for place, dim in ((0, 512), (3, 256), (6, 256))
-    }
-    norms = {f'{prefix}.deconv_layers.{place}.{key}': shape for place in (1, 4, 7) for key, shape in BN.items()}
-    return layers | norms | with_biases({f'{prefix}.final_layer.weight': (17, 256, 1, 1)})
 
 
 def golden(name: str) -> dict[str, Any]:
@@ -117,7 +63,7 @@ def deviation(model: nn.Module, case: dict[str, Any]) -> float:
     'config, case, head',
     [
         (DETECTOR, 'uniformer_dense_s_hybrid14_320x416', mask_rcnn()),
-        (CASCADE, 'uniformer_dense_s_hybrid14_320x416', cascade()),
+        (CASCADE, 'uniformer_dense_s_hybrid14_320x416', cascade_mask_rcnn()),
         (ESTIMATOR, 'uniformer_dense_s_global_256x192', pose('keypoint_head')),
         (ESTIMATOR, 'uniformer_dense_s_global_256x192', pose('head')),
     ],

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from heads import semantic_fpn, upernet
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from reduced import ARCH, CONFIG_DIR, EMBED_DIMS, reduce
 from resolved import golden as resolved_golden
 from resolved import group, resolved, unused
-from test_dense_weights import BN, build, deviation, filled, golden, published
+from test_dense_weights import build, deviation, filled, golden, published
 from torch import nn
 
 from vidtx_mm.transforms import CheckLabelMap
@@ -67,44 +68,6 @@ def knobs(figures: Path, iterations: int) -> dict[str, Any]:
         crop_size=(64, 64),
         test_scale=(192, 96),
     )
-
-
-def conv_bn(prefix: str, *shape: int) -> dict[str, tuple[int, ...]]:
-    norm = {key: (shape[0],) if size else () for key, size in BN.items()}
-    return {f'{prefix}.conv.weight': shape, **{f'{prefix}.bn.{key}': size for key, size in norm.items()}}
-
-
-def biased(prefix: str, *shape: int) -> dict[str, tuple[int, ...]]:
-    return {f'{prefix}.weight': shape, f'{prefix}.bias': shape[:1]}
-
-
-DIMS = (64, 128, 320, 512)
-FPN_HEAD: dict[str, tuple[int, ...]] = biased('decode_head.conv_seg', 150, 128, 1, 1)
-for _stage, _dim in enumerate(DIMS):
-    FPN_HEAD |= biased(f'neck.lateral_convs.{_stage}.conv', 256, _dim, 1, 1)
-    FPN_HEAD |= biased(f'neck.fpn_convs.{_stage}.conv', 256, 256, 3, 3)
-for _place, _width in (
-    ('0.0', 256),
-    ('1.0', 256),
-    ('2.0', 256),
-    ('2.2', 128),
-    ('3.0', 256),
-    ('3.2', 128),
-    ('3.4', 128),
-):
-    FPN_HEAD |= conv_bn(f'decode_head.scale_heads.{_place}', 128, _width, 3, 3)
-UPERNET_HEAD: dict[str, tuple[int, ...]] = {
-    **biased('decode_head.conv_seg', 150, 512, 1, 1),
-    **biased('auxiliary_head.conv_seg', 150, 256, 1, 1),
-    **conv_bn('auxiliary_head.convs.0', 256, 320, 3, 3),
-    **conv_bn('decode_head.bottleneck', 512, 2560, 3, 3),
-    **conv_bn('decode_head.fpn_bottleneck', 512, 2048, 3, 3),
-}
-for _stage in range(4):
-    UPERNET_HEAD |= conv_bn(f'decode_head.psp_modules.{_stage}.1', 512, 512, 1, 1)
-for _stage in range(3):
-    UPERNET_HEAD |= conv_bn(f'decode_head.lateral_convs.{_stage}', 512, DIMS[_stage], 1, 1)
-    UPERNET_HEAD |= conv_bn(f'decode_head.fpn_convs.{_stage}', 512, 512, 3, 3)
 
 
 def meta_model(path: Path) -> nn.Module:
@@ -200,9 +163,9 @@ def test_fpn_rates_are_those_of_mmcv_1() -> None:
 @pytest.mark.parametrize(
     'name, case, head, form',
     [
-        ('fpn_uniformer_s_hybrid_ade20k', 'uniformer_dense_s_hybrid14_320x416', FPN_HEAD, 'state_dict'),
-        ('fpn_uniformer_s_global_ade20k', 'uniformer_dense_s_global_256x192', FPN_HEAD, 'module.'),
-        ('upernet_uniformer_s_global_ade20k', 'uniformer_dense_s_global_256x192', UPERNET_HEAD, 'model'),
+        ('fpn_uniformer_s_hybrid_ade20k', 'uniformer_dense_s_hybrid14_320x416', semantic_fpn(), 'state_dict'),
+        ('fpn_uniformer_s_global_ade20k', 'uniformer_dense_s_global_256x192', semantic_fpn(), 'module.'),
+        ('upernet_uniformer_s_global_ade20k', 'uniformer_dense_s_global_256x192', upernet(), 'model'),
     ],
 )
 def test_published_file_fills_the_whole_segmentor(
