@@ -11,6 +11,7 @@ _LAZY = {  # imported with torch and the host when they are asked for
     'create_model': 'vidtx_mm.apis.models',
     'list_models': 'vidtx_mm.apis.zoo',
     'load_pretrained': 'vidtx_mm.weights',
+    'optimize': 'vidtx_mm.apis.optimize',
 }
 
 apply_repairs()

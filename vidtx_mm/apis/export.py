@@ -112,14 +112,15 @@ def export(
     difference = largest = 0.0
     for batch in sizes:
         x = torch.randn(batch, *example.shape[1:])
-        for ours, theirs in zip(_outputs(model, x), run(x), strict=True):
+        for ours, theirs in zip(outputs(model, x), run(x), strict=True):
             difference = max(difference, float((ours - theirs).abs().max()))
             largest = max(largest, float(ours.abs().max()))
-    return Exported(path, difference, largest, _median(lambda: run(example)), _median(lambda: _outputs(model, example)))
+    return Exported(path, difference, largest, _median(lambda: run(example)), _median(lambda: outputs(model, example)))
 
 
 @torch.no_grad()
-def _outputs(model: Any, x: Tensor) -> tuple[Tensor, ...]:
+def outputs(model: Any, x: Tensor) -> tuple[Tensor, ...]:
+    """Return the outputs of a model as a tuple."""
     found = model(x)
     return found if isinstance(found, tuple) else (found,)
 
@@ -134,13 +135,15 @@ def _median(call: Callable[[], Any]) -> float:
     return statistics.median(seconds)
 
 
-def _write_onnx(model: nn.Module, x: Tensor, path: Path, shapes: Any) -> Callable[[Tensor], tuple[Tensor, ...]]:
+def write_onnx(model: nn.Module, x: Tensor, path: Path, shapes: Any) -> Callable[[Tensor], tuple[Tensor, ...]]:
+    """Write a model to ``path`` and return the call of the file in ONNX Runtime, with as many threads as PyTorch."""
     try:
         import onnxruntime
         import onnxscript  # noqa: F401  the exporter needs it
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f'{error.name} is not installed: pip install onnx onnxruntime onnxscript', name=error.name
+            f"{error.name} is not installed: pip install onnx onnxruntime onnxscript (the extra 'export')",
+            name=error.name,
         ) from error
     with torch.no_grad():
         program = torch.onnx.export(
@@ -148,7 +151,9 @@ def _write_onnx(model: nn.Module, x: Tensor, path: Path, shapes: Any) -> Callabl
         )
     assert program is not None
     program.save(path)
-    session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(path, options, providers=['CPUExecutionProvider'])
     (name,) = (entry.name for entry in session.get_inputs())
 
     def run(x: Tensor) -> tuple[Tensor, ...]:
@@ -162,7 +167,7 @@ def _write_program(model: nn.Module, x: Tensor, path: Path, shapes: Any) -> Call
         program = torch.export.export(model, (x,), dynamic_shapes=(shapes,) if shapes else None)
     torch.export.save(program, path)
     module = torch.export.load(path).module()
-    return lambda x: _outputs(module, x)
+    return lambda x: outputs(module, x)
 
 
-WRITERS = {'onnx': _write_onnx, 'torch_export': _write_program}
+WRITERS = {'onnx': write_onnx, 'torch_export': _write_program}

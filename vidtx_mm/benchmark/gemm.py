@@ -23,6 +23,7 @@ class GemmRate:
         self, products: Mapping[Product, int], device: str = 'cpu', dtype: torch.dtype = torch.float32
     ) -> None:
         self.products, self.device = dict(products), device
+        self.flops = sum(2 * rows * inner * columns * count for (rows, inner, columns), count in products.items())
         options: dict[str, Any] = dict(device=device, dtype=dtype)
         self.operands = {
             (rows, inner, columns): (
@@ -43,8 +44,7 @@ class GemmRate:
             for _ in range(count):
                 torch.mm(x, weight, out=out)
         self._synchronize()
-        seconds = time.perf_counter() - start
-        return sum(2 * a * b * c * count for (a, b, c), count in self.products.items()) / seconds
+        return self.flops / (time.perf_counter() - start)
 
     def _synchronize(self) -> None:
         if self.device == 'cuda':

@@ -29,6 +29,7 @@ COMMANDS = (
     'benchmark',
     'benchmark-data',
     'benchmark-step',
+    'benchmark-serving',
 )
 
 vidtx = Group(

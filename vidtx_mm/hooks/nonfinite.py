@@ -79,10 +79,11 @@ class NonFiniteGuard(Hook):
 
     def _guard(self, runner: Runner, wrapper: Any) -> None:
         """Check the loss before ``backward`` and the gradients before ``step``."""
+        disable = torch.compiler.disable  # a compiled train_step ends here: dynamo cannot trace all of it
         backward, step = wrapper.backward, wrapper.step
         scaler = getattr(wrapper, 'loss_scaler', None)
         if scaler is not None and scaler.is_enabled():
-            wrapper.step = lambda **kwargs: self._scaled_step(runner, wrapper, step, kwargs)
+            wrapper.step = disable(lambda **kwargs: self._scaled_step(runner, wrapper, step, kwargs))
             return
 
         def guarded_backward(loss: Tensor, **kwargs: Any) -> None:
@@ -106,7 +107,7 @@ class NonFiniteGuard(Hook):
                 f'({self.skipped} of {self.max_skips}); files: {_listed(self._batch)}'
             )
 
-        wrapper.backward, wrapper.step = guarded_backward, guarded_step
+        wrapper.backward, wrapper.step = disable(guarded_backward), disable(guarded_step)
 
     def _scaled_step(self, runner: Runner, wrapper: Any, step: Any, kwargs: dict) -> None:
         scaler, taken = wrapper.loss_scaler, []
