@@ -19,6 +19,7 @@ RULES = {
     'layers': {'.checks', 'torch', 'einops'},
     'backbones': {'.checks', '.layers', '.registry', 'torch', 'einops', 'mmengine'},
     'heads': {'.checks', '.registry', 'numpy', 'torch', 'mmengine', 'mmaction'},
+    'heads.image_head': {'.registry', 'torch', 'mmpretrain'},
     'transforms': {'.checks', '.registry', '.video', 'numpy', 'torch', 'cv2', 'PIL', 'mmcv', 'mmengine', 'mmaction'},
     'video': {'.checks', 'numpy', 'av', 'decord', 'cv2'},
     'datasets': {'.checks', '.labels', '.registry', '.video', 'torch', 'mmengine', 'mmaction'},

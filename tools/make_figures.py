@@ -1,4 +1,4 @@
-"""Generate a small COCO data set: ``python tools/make_figures.py [ROOT]`` (see vidtx_mm.demo.figures)."""
+"""Generate a small data set of images: ``python tools/make_figures.py [ROOT]`` (see vidtx_mm.demo.figures)."""
 
 import argparse
 from dataclasses import asdict

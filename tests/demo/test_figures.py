@@ -102,7 +102,8 @@ def test_made_once_and_the_same_again(root: Path, tmp_path: Path) -> None:
     assert not make_figures(root, SPEC)
     make_figures(tmp_path, SPEC)
     files = sorted(path.relative_to(root) for path in root.rglob('*') if path.is_file())
-    assert len(files) == 3 * (SPEC.train + SPEC.val) + 5
+    objects = sum(len(read(root, 'instances', split)['annotations']) for split in SPLITS)
+    assert len(files) == 3 * (SPEC.train + SPEC.val) + objects + 5
     assert all((root / file).read_bytes() == (tmp_path / file).read_bytes() for file in files)
     assert make_figures(tmp_path, FiguresSpec(train=1, val=1, size=96, seed=1))
 
@@ -119,6 +120,15 @@ def test_label_maps_hold_the_masks(root: Path) -> None:
             assert np.array_equal(labels == label, seen)
         image = cv2.imread(str(root / f'ade/images/training/{index:05d}.jpg')).astype(int)
         assert abs(image - scene.image).mean() < 12
+
+
+def test_folders_hold_a_square_of_each_object(root: Path) -> None:
+    for split in SPLITS:
+        notes = json.loads((root / 'annotations' / f'instances_{split}.json').read_text())['annotations']
+        for number, name in enumerate(CLASSES, 1):
+            images = [cv2.imread(str(path)) for path in (root / 'folders' / split / name).glob('*.png')]
+            assert len(images) == sum(note['category_id'] == number for note in notes)
+            assert all(image.shape[0] == image.shape[1] >= 32 for image in images)
 
 
 @pytest.mark.parametrize('wrong, message', [(dict(size=32), '64 pixels or more'), (dict(val=0), 'at least one image')])

@@ -78,6 +78,8 @@ def _other(value: Any) -> Any:
         return dict(value, other=True)
     if isinstance(value, list | tuple):
         return value[::-1] if value[::-1] != value else [*value, 1]
+    if isinstance(value, bool):
+        return not value
     if isinstance(value, int):
         return value // 2 or 2
     return value / 2 or 0.5 if isinstance(value, float) else 'other'
@@ -113,6 +115,6 @@ def groups(folder: Path = CONFIG_DIR) -> dict[str, list[Path]]:
 if __name__ == '__main__':
     import vidtx_mm  # noqa: F401  repairs the hosts before a config imports them
 
-    for folder in ('.', 'demo', 'detection', 'pose', 'segmentation'):
+    for folder in ('.', 'demo', 'detection', 'imagenet', 'pose', 'segmentation'):
         for name, paths in groups(CONFIG_DIR / folder).items():
             write(name, paths)

@@ -22,8 +22,8 @@ FAMILIES = {
 INDEX = yaml.safe_load((ROOT / 'model-index.yml').read_text(encoding='utf-8'))['Import']
 KNOWN = [model for models in FAMILIES.values() for model in models]
 MODELS = [model for name in INDEX for model in FAMILIES[name]]
-# Read with mmdet, mmpose and mmsegmentation: tests/dense compares them.
-DENSE = ('detection', 'pose', 'segmentation', 'custom')
+# Read with mmdet, mmpose, mmsegmentation and mmpretrain: tests/dense compares them.
+DENSE = ('custom', 'detection', 'imagenet', 'pose', 'segmentation')
 OWN = [m for m in MODELS if m['Name'] == Path(m['Config']).stem and Path(m['Config']).parent.name not in DENSE]
 
 every_known = pytest.mark.parametrize('model', KNOWN, ids=lambda model: model['Name'])

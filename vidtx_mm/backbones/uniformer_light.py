@@ -168,6 +168,9 @@ class LightUniFormer(UniFormer):
         scores = F.avg_pool2d(grid, 2).flatten(1)
         return scores * (state.scores.sum(1, keepdim=True) / scores.sum(1, keepdim=True))
 
+    def no_weight_decay(self) -> set[str]:
+        return {'cls_token'}
+
     def layer_depth(self, name: str) -> tuple[int, int]:
         joins = {'cls_token': 'patch_embed3.', 'cls_upsample': 'patch_embed4.'}
         return super().layer_depth(joins.get(name.split('.')[0], name))

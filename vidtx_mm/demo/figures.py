@@ -1,4 +1,5 @@
-"""Generated data set of stick figures and balls: boxes, masks and 17 keypoints for COCO, label maps for ADE20K.
+"""Generated data set of stick figures and balls: boxes, masks and 17 keypoints for COCO, label maps for ADE20K, and a
+folder of images for each class.
 
 An image shows one or two figures in random poses, from the front, and one or two balls on a mottled background. Later
 objects cover earlier ones: masks hold the visible part, and covered keypoints have visibility 1. The limbs of a figure
@@ -36,6 +37,7 @@ SIDES = {'left': 1, 'right': -1}  # the figure faces the camera: its left is on 
 HEAD, HALF_SHOULDERS, HALF_HIPS, NECK, TORSO = 0.085, 0.12, 0.07, 0.06, 0.28
 ARM, LEG, THICKNESS = (0.17, 0.16), (0.23, 0.22), 0.055
 FIGURE_HEIGHT, BALL_RADIUS = (0.45, 0.8), (0.06, 0.12)  # in units of the image side
+LEAST_SIDE = 32  # pixels, of an image of one object
 VISIBLE = 0.6  # least visible share of an object
 
 
@@ -180,8 +182,8 @@ def make_scene(size: int, rng: Generator) -> Scene:
     return Scene(image, objects)
 
 
-# -- files: <root>/{train,val}/*.png, annotations/{instances,keypoints}_{train,val}.json, figures.json, and for
-# segmentation <root>/ade/{images,annotations}/{training,validation} ---------------------------------------------------
+# -- files: <root>/{train,val}/*.png, annotations/{instances,keypoints}_{train,val}.json, figures.json, for segmentation
+# <root>/ade/{images,annotations}/{training,validation}, for classification <root>/folders/{train,val}/{person,ball} ---
 
 
 def _annotation(thing: Object, number: int, image: int) -> dict[str, Any]:
@@ -211,23 +213,34 @@ def label_map(scene: Scene) -> np.ndarray:
     return labels
 
 
+def _write(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(path), pixels):
+        raise OSError(f'{path}: OpenCV cannot write this file; check that the folder is writable')
+
+
 def _write_label_map(root: Path, split: str, index: int, scene: Scene) -> None:
-    for folder, suffix, pixels in (('images', 'jpg', scene.image), ('annotations', 'png', label_map(scene))):
-        path = root / folder / split / f'{index:05d}.{suffix}'
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not cv2.imwrite(str(path), pixels):
-            raise OSError(f'{path}: OpenCV cannot write this file; check that the folder is writable')
+    _write(root / 'images' / split / f'{index:05d}.jpg', scene.image)
+    _write(root / 'annotations' / split / f'{index:05d}.png', label_map(scene))
+
+
+def _write_objects(root: Path, index: int, scene: Scene) -> None:
+    """Write a square around each object into the folder of its class."""
+    for number, thing in enumerate(scene.objects):
+        x, y, width, height = cv2.boundingRect(thing.mask.astype(np.uint8))
+        side = max(width, height, LEAST_SIDE)
+        top, left = (min(max(0, start), len(scene.image) - side) for start in (y, x))
+        _write(root / thing.name / f'{index:05d}_{number}.png', scene.image[top : top + side, left : left + side])
 
 
 def _write_split(root: Path, spec: FiguresSpec, split: str) -> None:
-    (root / split).mkdir(parents=True, exist_ok=True)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for index in range(getattr(spec, split)):
         scene = make_scene(spec.size, np.random.default_rng([spec.seed, SPLITS.index(split), index]))
         name = f'{index:05d}.png'
-        if not cv2.imwrite(str(root / split / name), scene.image):
-            raise OSError(f'{root / split / name}: OpenCV cannot write this file; check that the folder is writable')
+        _write(root / split / name, scene.image)
+        _write_objects(root / 'folders' / split, index, scene)
         _write_label_map(root / 'ade', ADE_SPLITS[split], index, scene)
         images.append(dict(id=index + 1, file_name=name, width=spec.size, height=spec.size))
         annotations += [_annotation(thing, len(annotations) + n, index + 1) for n, thing in enumerate(scene.objects, 1)]

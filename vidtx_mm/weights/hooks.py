@@ -15,7 +15,8 @@ from .load import Options, adapt, check_complete, unwrapped
 from .runtime import publish, read
 
 SCHEME = 'vidtx_mm://'
-NOT_TESTED = ('backbone.', 'auxiliary_head.', 'cls_head.fc_token.')  # reported elsewhere, or used in training alone
+# Reported elsewhere, or used in training alone.
+NOT_TESTED = ('backbone.', 'auxiliary_head.', 'cls_head.fc_token.', 'head.fc_token.')
 _OPENED = 'vidtx_mm.opened'
 
 

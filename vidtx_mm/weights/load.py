@@ -138,6 +138,7 @@ def adapt(opened: Opened, model: nn.Module, options: Options | None = None) -> t
         _check_implied_args(source, opened.tensors, backbone, options.keep_init)
         file = canonical(opened.tensors, source)
         head, order_note = in_order(file.head, source, options.class_order)
+        head = {_name_in(rest, key, family): weight for key, weight in head.items()}
     except CheckpointError as error:
         raise CheckpointError(f'{opened.name} into {type(backbone).__name__}: {error}') from error
 
@@ -178,6 +179,13 @@ def adapt(opened: Opened, model: nn.Module, options: Options | None = None) -> t
     report.notes += family.remarks(source, file, model, backbone) if family.remarks else []
     report.count(model, state_dict)
     return state_dict, report
+
+
+def _name_in(rest: Mapping[str, Tensor], key: str, family: Family) -> str:
+    """Return the key of a classifier's weight in a model whose other keys are ``rest``."""
+    module, _, last = key.rpartition('.')
+    name = f'{family.heads.get(module, module)}.{last}'
+    return name if name in rest else key
 
 
 def _advice(family: Family, mismatches: Mismatches) -> str:

@@ -252,6 +252,7 @@ class Family:
         inflate: the kernel rule with which the published models were made.
         remarks: returns notes for the report, from (source, checkpoint, model, backbone).
         derived: buffers in files that the model computes itself. Rules may read them, nothing loads them.
+        heads: module of a classifier in our keys -> its name in mmpretrain's models.
         advice: pattern of keys that only the file or only the model has -> the argument that decides on them.
     """
 
@@ -263,4 +264,5 @@ class Family:
     keeps_init: tuple[KeepInit, ...] = ()
     surplus: tuple[Surplus, ...] = ()
     remarks: Callable[[Source, Canonical, Any, Any], list[str]] | None = None
+    heads: Mapping[str, str] = field(default_factory=dict)
     advice: Mapping[str, str] = field(default_factory=dict)

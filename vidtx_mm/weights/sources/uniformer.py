@@ -1,4 +1,4 @@
-"""UniFormer: official image, video and dense checkpoints, and MMAction2's port of the video ones."""
+"""UniFormer: official image, video and dense checkpoints, image models of mmpretrain, and MMAction2's video port."""
 
 from typing import Any
 
@@ -10,24 +10,20 @@ STAGE_NORM = r'norm4\.weight'
 ARCH = 'head_dim of the dict arch'
 
 _BODY = Rename(r'(?:backbone\.)?((?:patch_embed|blocks|norm)\d?\..+|norm_cls\..+|cls_token|cls_upsample\..+)', r'\1')
-_HEAD = Rename(r'(?:cls_head\.fc_cls|head)\.(weight|bias)', r'cls_head.fc_cls.\1')
-_CLASS_TOKEN_HEAD = Rename(r'head_cls\.(weight|bias)', r'cls_head.fc_token.\1')
-_TOKEN_LABELS = Rename(
-    r'aux_head\..+',
-    reason='the head of token labeling, which the published ImageNet accuracies of these files include',
-)
-_OFFICIAL_HEAD = (_TOKEN_LABELS, _CLASS_TOKEN_HEAD, _HEAD)
+_HEAD = Rename(r'(?:cls_head\.fc_cls|head|head\.fc)\.(weight|bias)', r'cls_head.fc_cls.\1')
+_CLASS_TOKEN_HEAD = Rename(r'(?:cls_head\.fc_token|head_cls|head\.fc_token)\.(weight|bias)', r'cls_head.fc_token.\1')
+_TOKEN_LABELS = Rename(r'(?:aux_head|head\.fc_aux)\.(weight|bias)', r'cls_head.fc_aux.\1')
 
 SOURCES = (
     Source(
         name='uniformer_image',
-        title='official image UniFormer',
+        title='image UniFormer',
         families=('uniformer',),
         ndim=2,
-        signature={LOCAL: 4, GLOBAL: 2},
-        absent=(STAGE_NORM,),
+        signature={rf'(backbone\.)?{LOCAL}': 4, rf'(backbone\.)?{GLOBAL}': 2},
+        absent=(rf'(backbone\.)?{STAGE_NORM}',),
         backbone=(_BODY,),
-        head=_OFFICIAL_HEAD,
+        head=(_HEAD, _CLASS_TOKEN_HEAD, _TOKEN_LABELS),
     ),
     Source(
         name='uniformer_dense',
@@ -48,7 +44,7 @@ SOURCES = (
         ndim=3,
         signature={LOCAL: 5, GLOBAL: 2},
         backbone=(_BODY,),
-        head=_OFFICIAL_HEAD,
+        head=(_HEAD, _CLASS_TOKEN_HEAD),
         class_orders={400: 'uniformer_k400', 600: 'uniformer_k600'},
         order_doubts={
             SSV_CLASSES: 'Something-Something V1 and V2 look the same in a file: the rows were left as they are, which '
@@ -76,7 +72,7 @@ def _head_dim(source: Source, file: Canonical, head_dim: int) -> list[str]:
     """Return a note where the weights, whose shapes are the same for any head_dim, may belong to another one."""
     if source not in SOURCES:
         return []
-    labeled = any(key.startswith('aux_head.') for key in file.dropped)
+    labeled = any('.fc_aux.' in key for key in file.head)
     large = 'blocks3.0.gamma_1' in file.backbone
     conv_stem = 'patch_embed2.proj.0.weight' in file.backbone
     doubt = f'the file does not show its head_dim, the model has {head_dim}: '
@@ -111,7 +107,11 @@ FAMILY = Family(
         Surplus(r'norm\..+', 'the BatchNorm before the ImageNet classifier; dense models norm each output'),
     ),
     remarks=_remarks,
+    heads={'cls_head.fc_cls': 'head.fc', 'cls_head.fc_token': 'head.fc_token', 'cls_head.fc_aux': 'head.fc_aux'},
     advice={
+        r'cls_head\.fc_aux\..+': 'aux_head is the second classifier of token labeling, which the published accuracy '
+        'includes: set token_labels=True in the config of configs/imagenet (vidtx_mm.TokenLabelClsHead). To train '
+        'another head on this backbone, name the file in model.backbone.init_cfg instead',
         r'blocks\d\.\d+\.gamma_\d': "gamma_1 and gamma_2 are layer scale: arch 'base-ls', 'large-ls' or (light) "
         "'xxs-ls', or a dict with layer_scale. For clips the authors advise to start from a file without it",
         r'patch_embed[234]\.proj\.\d\..+': "patch_embed2.proj.0 is a convolution: arch 'small-plus', or a dict with "
