@@ -43,7 +43,7 @@ class ImageTokenClsHead(ImageClsHead):
         super().__init__(num_classes, in_channels, **kwargs)
         self.fc_token = nn.Linear(in_channels, num_classes)
 
-    def pre_logits(self, feats: tuple[Tensor, Tensor]) -> Tensor:
+    def pre_logits(self, feats: Any) -> Tensor:
         return super().pre_logits(self._pair(feats)[0])
 
     def loss(self, feats: tuple[Tensor, Tensor], data_samples: list, **kwargs: Any) -> dict[str, Tensor]:
