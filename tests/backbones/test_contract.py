@@ -128,6 +128,16 @@ def test_builds_on_meta(case):
     assert sum(p.numel() for p in model.parameters()) == sum(p.numel() for p in build(case).parameters())
 
 
+@pytest.mark.parametrize('training', [True, False])
+def test_reads_no_value_and_leaves_no_tensor_behind(case, training):
+    """A model moves to the meta device, where no branch for CPUs is taken and no value is read, as on a GPU."""
+    model = build(case, drop_path_rate=0.1).train(training).to('meta')
+    for size in (case.input, case.odd_input):
+        outputs = as_tuple(model(torch.empty(2, 3, *size, device='meta')))
+        sum(y.square().sum() for y in outputs).backward()
+        assert all(y.is_meta for y in outputs) and all(p.grad is not None for p in model.parameters())
+
+
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16], ids=str)
 def test_autocast_is_finite(case, dtype):
     model = build(case).eval()

@@ -163,7 +163,7 @@ class ViViT(Backbone):
         check_input(x, self.patch_embed.proj.in_channels, 3)
         if self.tokens == 'uniform':
             frames = uniform_frames(x.shape[2], -(-x.shape[2] // self.tubelet_size[0]))
-            images = x[:, :, frames].transpose(1, 2)
+            images = torch.stack([x[:, :, frame] for frame in frames], 1)  # (B, t, C, H, W), no index to copy
             patches = self.patch_embed(images.flatten(0, 1)).unflatten(0, images.shape[:2])
         else:
             patches = self.patch_embed(whole_tubelets(x, self.tubelet_size[0]))

@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -77,8 +78,12 @@ def table(rows: list[dict[str, Any]]) -> str:
     The last columns are the rate of our matrix products, attention and convolutions, and its share of the measured rate
     of large matrix products.
     """
-    lines = [COLUMNS, ('---',) * len(COLUMNS), *map(_cells, rows)]
-    return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
+    return markdown(COLUMNS, map(_cells, rows))
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Format a Markdown table."""
+    return '\n'.join('| ' + ' | '.join(map(str, line)) + ' |' for line in (head, ('---',) * len(head), *rows))
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:

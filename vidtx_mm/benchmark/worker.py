@@ -149,7 +149,11 @@ class Step:
 
     def __call__(self) -> tuple[float, Tensor]:
         """Return the seconds of one forward pass or step and the output to compare."""
-        return timed(self._train if self.optimizer else self._forward, self.settings.device)
+        return timed(self.run, self.settings.device)
+
+    def run(self) -> Tensor:
+        """Run once and return the output to compare."""
+        return self._train() if self.optimizer else self._forward()
 
     def _forward(self) -> Tensor:
         with torch.no_grad(), self._autocast():

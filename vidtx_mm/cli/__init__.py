@@ -30,6 +30,7 @@ COMMANDS = (
     'benchmark-data',
     'benchmark-step',
     'benchmark-serving',
+    'gpu-check',
 )
 
 vidtx = Group(
