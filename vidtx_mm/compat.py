@@ -94,6 +94,16 @@ REPAIRS = (
         repair=mmengine_resume.drop_meta_config,
     ),
     Repair(
+        name='weights_config',
+        package='mmengine',
+        versions='all versions',
+        symptom='an inferencer built from weights without a config executes the config text in the checkpoint',
+        issue='not reported',
+        modules=('mmengine.infer.infer',),
+        detect=mmengine_resume.executes_weights_config,
+        repair=mmengine_resume.require_config,
+    ),
+    Repair(
         name='resume',
         package='mmengine',
         versions='all versions',
@@ -133,6 +143,16 @@ REPAIRS = (
         modules=('mmengine.model.wrappers.distributed',),
         detect=mmengine.lacks_cuda,
         repair=mmengine.drop_device_ids,
+    ),
+    Repair(
+        name='ddp_losses',
+        package='mmengine',
+        versions='all versions',
+        symptom='losses and accuracies in the log of distributed training are those of the first process alone',
+        issue='not reported',
+        modules=('mmengine.runner.log_processor',),
+        detect=mmengine.logs_first_process_alone,
+        repair=mmengine.average_logged_losses,
     ),
     Repair(
         name='numpy2',

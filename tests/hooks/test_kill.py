@@ -3,6 +3,7 @@
 ``KILLS=10 pytest tests/hooks/test_kill.py`` kills at ten random moments and in three writes of a checkpoint.
 """
 
+import json
 import multiprocessing
 import os
 import random
@@ -16,6 +17,7 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import toy
 
@@ -110,9 +112,23 @@ def test_killed_within_a_write(
     assert [path.name for path in tmp_path.glob('*.pth*')] == ['iter_12.pth']
 
 
+def check_logged_losses(work_dir: Path) -> None:
+    """They are averages over ten steps and both processes."""
+    curves = [toy.curve(work_dir, rank) for rank in (0, 1)]
+    losses = [[float.fromhex(line.split()[3]) for line in curve.values()] for curve in curves]
+    assert losses[0] != losses[1]
+    (file,) = work_dir.glob('*/vis_data/scalars.json')
+    records = [record for record in map(json.loads, file.read_text().splitlines()) if 'loss' in record]
+    assert records
+    for record in records:
+        steps = slice(max(0, record['step'] - 10), record['step'])
+        assert record['loss'] == pytest.approx(np.mean([one[steps] for one in losses]), rel=1e-6)
+
+
 def test_two_processes(processes: ForkServerContext, tmp_path: Path) -> None:
     settings = dict(SETTINGS, batch=2, randomness=dict(seed=5, diff_rank_seed=True))
     finish(processes, tmp_path / 'whole', 2, **settings)
+    check_logged_losses(tmp_path / 'whole')
     with running(processes, tmp_path / 'parts', 2, **settings):
         wait_for(tmp_path / 'parts', 'iter_4.pth')
     finish(processes, tmp_path / 'parts', 2, resume=True, **settings)

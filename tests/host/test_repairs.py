@@ -90,6 +90,27 @@ assert not Path('ran').exists(), 'the text was executed'
 """
 )
 
+WEIGHTS_CONFIG = """
+from pathlib import Path
+import torch
+from mmengine.infer import BaseInferencer
+
+
+class Inferencer(BaseInferencer):
+    visualize = postprocess = _init_pipeline = None
+
+
+text = "open('ran', 'w').close()\\nmodel = dict(type='Unknown')"
+torch.save(dict(message_hub=dict(runtime_info=dict(cfg=text))), 'weights.pth')
+try:
+    Inferencer(None, 'weights.pth', 'cpu')
+except ValueError as error:
+    assert "model='config.py'" in str(error), error
+except KeyError as error:
+    print(error)
+assert not Path('ran').exists(), 'the text was executed'
+"""
+
 RESUME = (
     RUNNER
     + """
@@ -126,6 +147,31 @@ from mmengine.model import MMDistributedDataParallel
 torch.distributed.init_process_group('gloo', store=torch.distributed.HashStore(), rank=0, world_size=1)
 MMDistributedDataParallel(module=torch.nn.Linear(2, 1), device_ids=[0])(torch.ones(1, 2)).sum().backward()
 torch.distributed.destroy_process_group()
+"""
+
+# Two processes of three steps; the first one logs.
+LOSSES = """
+import os
+import torch
+from types import SimpleNamespace
+from mmengine.logging import MessageHub
+from mmengine.runner import LogProcessor
+rank = int(os.fork() == 0)
+store = torch.distributed.FileStore('store', 2)
+torch.distributed.init_process_group('gloo', store=store, rank=rank, world_size=2)
+hub = MessageHub.get_instance('losses')
+for step in range(3):
+    hub.update_scalar('train/loss', float(step + rank))
+    hub.update_scalar('train/lr', 0.1)
+loop = SimpleNamespace(dataloader=[0] * 3)
+runner = SimpleNamespace(message_hub=hub, train_loop=loop, _train_loop=loop, epoch=0, iter=2, max_epochs=1)
+tag, _ = LogProcessor(window_size=2).get_log_after_iter(runner, 2, 'train')
+torch.distributed.destroy_process_group()
+if rank:
+    os._exit(0)
+os.wait()
+assert tag['lr'] == 0.1, tag
+assert tag['loss'] == 2.0, f"loss of one process: {tag['loss']}"
 """
 
 NUMPY_NAMES = """
@@ -211,6 +257,7 @@ CASES = {
     'multimodal': Case('import mmaction.models', r"No module named 'timm'|cannot import name .* from 'transformers"),
     'weights_only': Case(CHECKPOINT, r'Weights only load failed'),
     'meta_config': Case(META_CONFIG, r'the text was executed'),
+    'weights_config': Case(WEIGHTS_CONFIG, r'the text was executed'),
     'resume': Case(RESUME, r'PytorchStreamReader'),
     'cfg_options': Case(CFG_OPTIONS, r'without effect'),
     'ddp_init': Case(
@@ -219,6 +266,7 @@ CASES = {
         env=dict(RANK='0', LOCAL_RANK='0', WORLD_SIZE='1', MASTER_ADDR='localhost'),
     ),
     'ddp_device_ids': Case(WRAP, r'device_ids and output_device arguments only work with'),
+    'ddp_losses': Case(LOSSES, r'loss of one process: 1\.5'),
     'numpy2': Case(NUMPY_NAMES, r'np\.Inf. was removed'),
     'simcc': Case(SIMCC, r"No module named 'torchvision'|torchvision::nms", files=MMPOSE | BROKEN_TORCHVISION),
     'torchvision': Case(

@@ -1,14 +1,15 @@
-"""Repairs of mmengine: loading of its own checkpoints, and distributed training on the CPU."""
+"""Repairs of mmengine: loading of its own checkpoints, distributed training on the CPU, and its logged losses."""
 
 import functools
 import importlib
 import pickle
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-from vidtx_mm.repairs.environment import installed, release
+from vidtx_mm.repairs.environment import installed, package_folder, release
 
 
 def loads_weights_only() -> bool:
@@ -105,3 +106,34 @@ def drop_device_ids(module: ModuleType) -> Iterator[None]:
         original(self, module, *args, **kwargs)
 
     wrapper.__init__ = __init__
+
+
+def logs_first_process_alone() -> bool:
+    root = package_folder('mmengine')
+    return root is not None and 'mmengine.dist' not in (root / 'runner/log_processor.py').read_text(encoding='utf-8')
+
+
+@contextmanager
+def average_logged_losses(module: ModuleType) -> Iterator[None]:
+    yield
+    processor = module.LogProcessor
+    original = processor.get_log_after_iter
+
+    @functools.wraps(original)
+    def get_log_after_iter(self: Any, runner: Any, batch_idx: int, mode: str) -> tuple[dict, str]:
+        if mode == 'train':
+            _average_over_processes(runner.message_hub.log_scalars, self.window_size)
+        return original(self, runner, batch_idx, mode)
+
+    processor.get_log_after_iter = get_log_after_iter
+
+
+def _average_over_processes(scalars: Any, steps: int) -> None:
+    """Replace the losses and accuracies of the last steps by their averages over the processes."""
+    from mmengine.dist import all_gather_object
+
+    names = [name for name in scalars if re.search('loss|acc', name) and name.startswith('train/')]
+    histories = {name: scalars[name].data[0][-steps:] for name in names}
+    everywhere = all_gather_object(histories)
+    for name, history in histories.items():
+        history[:] = sum(one[name] for one in everywhere) / len(everywhere)

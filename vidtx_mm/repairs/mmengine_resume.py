@@ -1,4 +1,4 @@
-"""Repairs of mmengine's Runner: resume runs no text of a checkpoint and takes the newest sound one."""
+"""Repairs of mmengine: no text of a checkpoint is executed, and resume takes the newest sound one."""
 
 import functools
 import logging
@@ -40,6 +40,29 @@ def drop_meta_config(module: ModuleType) -> Iterator[None]:
         original(self, fn_name, **kwargs)
 
     runner.call_hook = call_hook
+
+
+def executes_weights_config() -> bool:
+    root = package_folder('mmengine')
+    return root is not None and 'Config.fromstring(cfg_string' in (root / 'infer/infer.py').read_text(encoding='utf-8')
+
+
+@contextmanager
+def require_config(module: ModuleType) -> Iterator[None]:
+    yield
+    inferencer = module.BaseInferencer
+    original = inferencer._init_model
+
+    @functools.wraps(original)
+    def _init_model(self: Any, cfg: Any, weights: str | None, device: str = 'cpu') -> Any:
+        if not cfg:
+            raise ValueError(
+                f'{weights}: without a config, MMEngine would execute the config text in this checkpoint. Give the '
+                "config too: model='config.py'; for a file that you trust, set VIDTX_MM_NO_REPAIR=weights_config"
+            )
+        return original(self, cfg, weights, device)
+
+    inferencer._init_model = _init_model
 
 
 def resumes_without_checks() -> bool:
