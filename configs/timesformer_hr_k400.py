@@ -47,7 +47,7 @@ accumulative_counts = max(1, round(clips_per_step / (batch_size * gpus)))
 mean = [114.75, 114.75, 114.75]
 std = [57.375, 57.375, 57.375]
 model = dict(
-    type='Recognizer3D',
+    type='vidtx_mm.VideoRecognizer',
     backbone=dict(
         type='vidtx_mm.VideoTimeSformer',
         arch='base',
@@ -126,7 +126,7 @@ val_dataloader = dict(
 )
 test_dataloader = dict(
     val_dataloader,
-    batch_size=1,  # 3 views; if they need too much memory: model.test_cfg.max_testing_views=1
+    batch_size=1,  # 3 views, in chunks that fit in memory; to fix their size: model.test_cfg.max_testing_views=1
     dataset=dict(val_dataloader['dataset'], ann_file=ann_file_test, pipeline=test_pipeline),
 )
 val_evaluator = dict(type='AccMetric')
@@ -148,6 +148,8 @@ param_scheduler = [
 ]
 # --auto-scale-lr compares GPUs x batch_size with this, and does not count accumulative_counts.
 auto_scale_lr = dict(enable=False, base_batch_size=clips_per_step // accumulative_counts)
+# Of several processes; gradients live in the buffers that are reduced, which saves their size in memory.
+model_wrapper_cfg = dict(type='MMDistributedDataParallel', broadcast_buffers=False, gradient_as_bucket_view=True)
 
 default_hooks = dict(
     checkpoint=dict(type='vidtx_mm.SafeCheckpointHook', interval=1, max_keep_ckpts=3, save_best='auto'),

@@ -48,7 +48,7 @@ accumulative_counts = max(1, round(clips_per_step / (num_repeats * batch_size * 
 mean = [114.75, 114.75, 114.75]
 std = [57.375, 57.375, 57.375]
 model = dict(
-    type='Recognizer3D',
+    type='vidtx_mm.VideoRecognizer',
     backbone=dict(
         type='vidtx_mm.VideoUniFormerLight',
         arch=arch,
@@ -161,6 +161,8 @@ param_scheduler = [
 ]
 # --auto-scale-lr compares GPUs x batch_size with this, and counts neither accumulative_counts nor num_repeats.
 auto_scale_lr = dict(enable=False, base_batch_size=clips_per_step // (num_repeats * accumulative_counts))
+# Of several processes; gradients live in the buffers that are reduced, which saves their size in memory.
+model_wrapper_cfg = dict(type='MMDistributedDataParallel', broadcast_buffers=False, gradient_as_bucket_view=True)
 
 default_hooks = dict(
     checkpoint=dict(type='vidtx_mm.SafeCheckpointHook', interval=1, max_keep_ckpts=3, save_best='auto'),

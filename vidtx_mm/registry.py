@@ -33,7 +33,7 @@ MODELS = Registry(
     'model',
     parent=_MODELS,
     scope=SCOPE,
-    locations=['vidtx_mm.backbones', 'vidtx_mm.heads'],
+    locations=['vidtx_mm.backbones', 'vidtx_mm.heads', 'vidtx_mm.recognizer'],
 )
 DATASETS = Registry('dataset', parent=_DATASETS, scope=SCOPE, locations=['vidtx_mm.datasets'])
 TRANSFORMS = Registry('transform', parent=_TRANSFORMS, scope=SCOPE, locations=['vidtx_mm.transforms'])

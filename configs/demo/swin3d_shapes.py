@@ -24,7 +24,7 @@ lr = 1e-3
 epochs = 24
 
 model = dict(
-    type='Recognizer3D',
+    type='vidtx_mm.VideoRecognizer',
     backbone=dict(
         type='vidtx_mm.VideoSwin',
         arch=dict(embed_dims=48, depths=[2, 2], num_heads=[3, 6]),

@@ -26,7 +26,7 @@ _base_ = 'mmaction::_base_/default_runtime.py'
 custom_imports = dict(imports=['vidtx_mm'], allow_failed_imports=False)
 
 model = dict(
-    type='Recognizer3D',
+    type='vidtx_mm.VideoRecognizer',
     backbone=dict(
         type='vidtx_mm.VideoTimeSformer',
         arch=dict(embed_dims=64, depth=3, num_heads=4),

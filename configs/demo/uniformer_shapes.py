@@ -24,7 +24,7 @@ lr = 1e-3
 epochs = 16
 
 model = dict(
-    type='Recognizer3D',
+    type='vidtx_mm.VideoRecognizer',
     backbone=dict(
         type='vidtx_mm.VideoUniFormer',
         # 8 frames of 32 x 32: maps of 4 x 8 x 8 tokens, 4 x 4 x 4, 4 x 2 x 2 and 4 x 1 x 1

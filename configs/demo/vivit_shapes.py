@@ -27,7 +27,7 @@ lr = 1e-3
 epochs = 16
 
 model = dict(
-    type='Recognizer3D',
+    type='vidtx_mm.VideoRecognizer',
     backbone=dict(
         type='vidtx_mm.ViViT',
         arch=dict(embed_dims=64, depth=4, num_heads=4),

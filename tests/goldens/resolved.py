@@ -18,9 +18,9 @@ SYNC = runpy.run_path(str(ROOT / 'tools' / 'sync_configs.py'))
 GOLDENS = Path(__file__).parent / 'configs'
 # What Runner.from_cfg and the training scripts read. All else in a config is a variable that these are made of.
 READ = (
-    'custom_imports default_scope model find_unused_parameters train_dataloader val_dataloader test_dataloader '
-    'train_cfg val_cfg test_cfg val_evaluator test_evaluator optim_wrapper param_scheduler auto_scale_lr '
-    'default_hooks custom_hooks env_cfg log_processor log_level visualizer load_from resume randomness'
+    'custom_imports default_scope model find_unused_parameters model_wrapper_cfg train_dataloader val_dataloader '
+    'test_dataloader train_cfg val_cfg test_cfg val_evaluator test_evaluator optim_wrapper param_scheduler '
+    'auto_scale_lr default_hooks custom_hooks env_cfg log_processor log_level visualizer load_from resume randomness'
 ).split()
 
 

@@ -1,7 +1,8 @@
-"""The same eight clips in one process or in two of four each, for every family; imported by the processes of a test."""
+"""Training in one process or in two, for every family; imported by the processes of a test."""
 
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from torch import Tensor, nn
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / 'backbones'))
 
-from cases import CASES
+from cases import CASES, Case
+from mmengine.config import Config
 
 from vidtx_mm.registry import MODELS
 
@@ -20,24 +22,25 @@ ROWS: dict[str, dict[str, Any]] = {
     'uniformer, norm_eval': dict(norm_eval=True),
 }
 STEPS = 4
+RECIPE = Path(__file__).parents[2] / 'configs/swin3d_t_k400.py'
 
 
-def model(row: str) -> nn.Module:
+def model(name: str, **changes: Any) -> nn.Module:
     """A backbone without random depth, the average of its output and a classifier; always the same weights."""
     torch.manual_seed(0)
-    (case,) = (case for case in CASES if case.name == row.split(',')[0])
-    backbone = MODELS.build(dict(type=f'vidtx_mm.{case.type}', **dict(case.kwargs, drop_path_rate=0.0) | ROWS[row]))
+    (case,) = (case for case in CASES if case.name == name)
+    backbone = MODELS.build(dict(type=f'vidtx_mm.{case.type}', **dict(case.kwargs, drop_path_rate=0.0) | changes))
     return nn.Sequential(backbone, Average(), nn.Linear(backbone.out_channels[-1], 5))
 
 
 class Average(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        return x if x.ndim == 2 else x.flatten(2).mean(2) if x.ndim == 5 else x.mean(1)
+        return x if x.ndim == 2 else x.flatten(2).mean(2)
 
 
 def train(row: str, rank: int = 0, number: int = 1) -> dict[str, Tensor]:
     """Take a few steps of SGD on this process's share of the clips; return the weights."""
-    net = model(row)
+    net = model(row.split(',')[0], **ROWS[row])
     generator = torch.Generator().manual_seed(1)
     clips, labels = torch.randn(STEPS, 8, 3, 4, 32, 32, generator=generator), torch.arange(8) % 5
     wrapped = nn.parallel.DistributedDataParallel(net) if number > 1 else net
@@ -50,11 +53,44 @@ def train(row: str, rank: int = 0, number: int = 1) -> dict[str, Tensor]:
     return net.state_dict()
 
 
+def wrapped(case: Case, with_cp: bool, **settings: Any) -> tuple[dict[str, Tensor], list[str]]:
+    """Accumulate the second of three batches; return the weights and the names of parameters without a gradient.
+
+    DistributedDataParallel fails at the next batch if a process left a parameter out.
+    """
+    net = model(case.name, with_cp=with_cp)
+    wrapped = nn.parallel.DistributedDataParallel(net, **settings)
+    rank = torch.distributed.get_rank()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.05)
+    without: list[str] = []
+    for index, clips in enumerate(torch.randn(3, 4, 3, *case.input, generator=torch.Generator().manual_seed(1))):
+        with wrapped.no_sync() if index == 1 else nullcontext():
+            nn.functional.cross_entropy(wrapped(clips[rank::2]), torch.arange(2)).backward()
+        if index != 1:
+            without += [name for name, value in net.named_parameters() if value.grad is None]
+            optimizer.step()
+            optimizer.zero_grad()
+    return net.state_dict(), without
+
+
+def difference(one: dict[str, Tensor], two: dict[str, Tensor]) -> float:
+    """Return the largest difference of a weight or running statistic."""
+    return max(float((two[name] - value).abs().max()) for name, value in one.items() if value.is_floating_point())
+
+
 def worker(folder: Path, rank: int, port: int) -> None:
     torch.set_num_threads(1)
     os.environ.update(MASTER_ADDR='localhost', MASTER_PORT=str(port))
     torch.distributed.init_process_group('gloo', rank=rank, world_size=2)
     found = {row: train(row, rank, 2) for row in ROWS}
+    settings = dict(Config.fromfile(RECIPE).model_wrapper_cfg)
+    del settings['type']  # MMEngine's, which adds its own steps to PyTorch's
+    recipes = {}
+    for case in CASES:
+        plain, without = wrapped(case, with_cp=False)
+        weights, without_either = wrapped(case, with_cp=True, **settings)
+        recipes[case.name] = [*without, *without_either], difference(plain, weights)
     torch.distributed.destroy_process_group()
     if rank == 0:
         torch.save(found, folder / 'two.pth')
+        torch.save(recipes, folder / 'recipes.pth')

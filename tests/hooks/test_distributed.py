@@ -16,8 +16,8 @@ PAGE = Path(__file__).parents[2] / 'docs/reliability.md'
 
 
 @pytest.fixture(scope='module')
-def differences(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
-    """Family -> largest difference of a weight or running statistic after four steps."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of two processes."""
     folder = tmp_path_factory.mktemp('ddp')
     with socket.socket() as probe:
         probe.bind(('localhost', 0))
@@ -28,16 +28,18 @@ def differences(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
         processes = [context.Process(target=ddp_model.worker, args=(folder, rank, port)) for rank in (0, 1)]
         for process in processes:
             process.start()
-    one = {row: ddp_model.train(row) for row in ddp_model.ROWS}
     for process in processes:
         process.join(240)
         assert process.exitcode == 0
+    return folder
+
+
+@pytest.fixture(scope='module')
+def differences(folder: Path) -> dict[str, float]:
+    """Family -> largest difference of a weight or running statistic after four steps."""
+    one = {row: ddp_model.train(row) for row in ddp_model.ROWS}
     two = torch.load(folder / 'two.pth')
-    return {row: difference(state, two[row]) for row, state in one.items()}
-
-
-def difference(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> float:
-    return max(float((two[name] - value).abs().max()) for name, value in one.items() if value.is_floating_point())
+    return {row: ddp_model.difference(state, two[row]) for row, state in one.items()}
 
 
 def test_families_without_batchnorm_agree(differences: dict[str, float]) -> None:
@@ -54,3 +56,11 @@ def test_uniformer_differs_by_its_batchnorm_alone(differences: dict[str, float])
 def test_page_has_every_row(differences: dict[str, float]) -> None:
     rows = re.findall(r'^\| `([a-z, _-]+)` \| [\d.e-]+ \|', PAGE.read_text(encoding='utf-8'), flags=re.MULTILINE)
     assert rows == list(differences)
+
+
+@pytest.mark.parametrize('case', ddp_model.CASES, ids=str)
+def test_settings_of_the_recipes(folder: Path, case: ddp_model.Case) -> None:
+    """No parameter is unused, and gradients in the buckets, accumulation and checkpointing change no weight."""
+    without, change = torch.load(folder / 'recipes.pth')[case.name]
+    assert without == []
+    assert change < 1e-6
