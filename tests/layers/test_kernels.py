@@ -106,16 +106,20 @@ def test_biased_attention_under_autocast() -> None:
 @pytest.mark.parametrize('groups', [5, 6, 13])
 def test_groups_are_split_where_the_device_takes_no_more(groups: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Flash attention on CUDA has at most 65,535 groups; here a limit of five stands for it."""
-    q, k, v = attention_inputs(groups, 2, 4, 8, torch.float64)[:3]
+    q, k, v, bias = attention_inputs(groups, 2, 4, 8, torch.float64)
     seen: list[int] = []
     plain = scaled_dot_product_attention
 
-    def recorded(*qkv: torch.Tensor) -> torch.Tensor:
+    def recorded(*qkv: torch.Tensor, attn_mask: torch.Tensor | None) -> torch.Tensor:
         seen.append(len(qkv[0]))
-        return plain(*qkv)
+        return plain(*qkv, attn_mask=attn_mask)
 
     monkeypatch.setattr(torch.nn.functional, 'scaled_dot_product_attention', recorded)
     whole = softmax_attention(q, k, v)
     monkeypatch.setitem(MAX_GROUPS, 'cpu', 5)
     torch.testing.assert_close(softmax_attention(q, k, v), whole, rtol=0, atol=0)
-    assert MAX_GROUPS['cuda'] == 65535 and seen == [groups, *[5] * (groups // 5), *[groups % 5] * (groups % 5 > 0)]
+    torch.testing.assert_close(
+        biased_attention(q, k, v, bias, [(groups, None)]), plain(q, k, v, attn_mask=bias[None]), rtol=0, atol=1e-15
+    )
+    runs = [*[5] * (groups // 5), *[groups % 5] * (groups % 5 > 0)]
+    assert MAX_GROUPS['cuda'] == 65535 and seen == [groups, *runs, *runs]

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
+
+from .softmax_attention import softmax_attention
 
 CHUNK_VALUES = 2**20  # attention weights that the backward pass holds at a time, 4 MiB in float32
 MASKED = -100.0  # added to the scores of masked pairs, as published
@@ -28,7 +29,7 @@ def biased_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, groups: Wind
 def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, groups: WindowGroups) -> Tensor:
     windows = [count for count, _ in groups]
     outputs = [
-        F.scaled_dot_product_attention(q, k, v, attn_mask=_masked(bias, mask)[None]).transpose(1, 2)
+        softmax_attention(q, k, v, _masked(bias, mask)).transpose(1, 2)
         for (_, mask), q, k, v in zip(groups, q.split(windows), k.split(windows), v.split(windows), strict=True)
     ]
     return (outputs[0] if len(outputs) == 1 else torch.cat(outputs)).transpose(1, 2)
