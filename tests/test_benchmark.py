@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from vidtx_mm.benchmark import memory
 from vidtx_mm.benchmark.pairs import PAIRS, Pair, Side, build_backbone
 from vidtx_mm.benchmark.report import COLUMNS, summarize, table
 from vidtx_mm.benchmark.run import MeasurementError, measure
@@ -102,6 +103,18 @@ def test_a_failing_side_is_named() -> None:
     broken = Pair(Side(partial(Pooled, no_such_option=1)), None, frames=4, size=32)
     with pytest.raises(MeasurementError, match='tiny, ours: TypeError.*no_such_option'):
         measure('tiny', broken, Settings(**SMALL), runs=1, warmup=0)
+
+
+@pytest.mark.parametrize('device', ['cuda', 'cuda:0'])
+def test_memory_of_a_gpu_is_that_of_the_allocator(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    resets: list[int] = []
+    monkeypatch.setattr(memory, '_load_libraries', lambda device: None)
+    monkeypatch.setattr(torch.cuda, 'memory_allocated', lambda: 3 * 2**20)
+    monkeypatch.setattr(torch.cuda, 'max_memory_allocated', lambda: 10 * 2**20)
+    monkeypatch.setattr(torch.cuda, 'reset_peak_memory_stats', lambda: resets.append(1))
+    measured = memory.Memory(device)
+    measured.reset()
+    assert (measured.idle, measured.peak(), resets) == (3.0, 7.0, [1])
 
 
 @pytest.mark.parametrize('wrong', [dict(mode='backward'), dict(precision='fp8')])

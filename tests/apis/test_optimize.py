@@ -1,6 +1,8 @@
 """optimize: modes against eager, the choice of 'auto', and what is refused; test_export.py has all families in ONNX."""
 
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -52,7 +54,7 @@ def test_several_outputs() -> None:
 def test_auto_returns_the_fastest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, 'MODES', dict(eager=lambda model, x: model, compile=lambda model, x: model))
     monkeypatch.setattr(
-        module, 'time_in_turn', lambda calls, rounds: dict(eager=[3.0, 1.0, 3.0], compile=[2.0, 2.0, 9.0])
+        module, 'time_in_turn', lambda calls, rounds, device: dict(eager=[3.0, 1.0, 3.0], compile=[2.0, 2.0, 9.0])
     )
     served = optimize(nn.Identity().eval(), torch.ones(2))
     assert served.mode == 'compile' and served.seconds == dict(eager=3.0, compile=2.0)
@@ -71,6 +73,19 @@ def test_calls_take_turns() -> None:
     order: list[str] = []
     seconds = time_in_turn({name: lambda name=name: order.append(name) for name in 'ab'}, rounds=2)
     assert order == ['a', 'b', 'a', 'b'] and [len(times) for times in seconds.values()] == [2, 2]
+
+
+def test_calls_on_a_gpu_are_timed_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    devices: list[str] = []
+
+    def timed(call: Callable[[], Any], device: str) -> tuple[float, Any]:
+        devices.append(device)
+        return 1.0, call()
+
+    monkeypatch.setattr(module, 'timed', timed)
+    optimize(nn.Identity().eval(), torch.ones(2))
+    time_in_turn(dict(a=int), 1, 'cuda')
+    assert devices[-1] == 'cuda' and set(devices[:-1]) == {'cpu'}
 
 
 def test_unknown_mode() -> None:

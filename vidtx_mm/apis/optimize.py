@@ -1,6 +1,5 @@
 """Models prepared for inference on inputs of one shape."""
 
-import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vidtx_mm.benchmark.timing import timed
 from vidtx_mm.checks import choose
 
 from .export import TOLERANCE, outputs, write_onnx
@@ -67,7 +67,7 @@ def optimize(model: nn.Module, example: Tensor, mode: str = 'auto') -> Optimized
         return _prepare(mode, model, example)
     found = prepare_all(model, example)
     calls = {name: partial(one, example) for name, one in found.items()}
-    seconds = {name: median(times) for name, times in time_in_turn(calls, ROUNDS).items()}
+    seconds = {name: median(times) for name, times in time_in_turn(calls, ROUNDS, example.device.type).items()}
     return replace(found[min(seconds, key=seconds.__getitem__)], seconds=seconds)
 
 
@@ -82,14 +82,12 @@ def prepare_all(model: nn.Module, example: Tensor) -> dict[str, Optimized]:
     return found
 
 
-def time_in_turn(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+def time_in_turn(calls: Mapping[str, Callable[[], Any]], rounds: int, device: str = 'cpu') -> dict[str, list[float]]:
     """Return the seconds of each call in each round; calls take turns, so that a drift of the machine affects all."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(timed(call, device)[0])
     return seconds
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..layers.kernels import biased_attention, softmax_attention
+from ..layers.kernels.softmax_attention import MAX_GROUPS
 from .pairs import build_backbone
 from .worker import perturb
 
@@ -203,8 +204,8 @@ CHECKS: dict[str, Callable[[DeviceChecks], str]] = {
 
 
 def many_groups(device: str) -> str:
-    """Attention of 70,000 groups, with and without a bias, gives the outputs and gradients of the CPU."""
-    shape = (70_000, 1, 4, 8)
+    """Attention of more groups than a kernel of CUDA takes, in bf16, is that of the CPU in float32."""
+    shape = (MAX_GROUPS.get(device, 600) + 100, 1, 4, 8)
     generator = torch.Generator().manual_seed(0)
     inputs = [torch.randn(shape, generator=generator) for _ in range(3)] + [torch.randn(1, 4, 4, generator=generator)]
     words = []
@@ -213,10 +214,10 @@ def many_groups(device: str) -> str:
         ('biased', lambda q, k, v, bias: biased_attention(q, k, v, bias, [(len(q), None)])),
     ):
         results = []
-        for on in ('cpu', device):
-            values = [value.to(on, copy=True).requires_grad_() for value in inputs]
+        for on, dtype in (('cpu', torch.float32), (device, torch.bfloat16)):
+            values = [value.bfloat16().to(on, dtype).requires_grad_() for value in inputs]
             out = attend(*values)
             results.append((out.detach(), *torch.autograd.grad(out.sin().sum(), values)))
-        flat = [torch.cat([y.flatten().cpu() for y in result]) for result in results]
-        words.append(require_close(name, flat[1], flat[0], 1e-4))
+        flat = [torch.cat([y.flatten().float().cpu() for y in result]) for result in results]
+        words.append(require_close(name, flat[1], flat[0], 5e-2))
     return ', '.join(words)

@@ -46,7 +46,7 @@ class Memory:
     """Peak memory above ``idle`` (MiB), the state at construction: after the imports and before the model."""
 
     def __init__(self, device: str) -> None:
-        self.cuda = device == 'cuda'
+        self.cuda = torch.device(device).type == 'cuda'
         _load_libraries(device)
         self.idle = torch.cuda.memory_allocated() / MiB if self.cuda else resident_now()
 

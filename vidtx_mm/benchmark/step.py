@@ -46,7 +46,7 @@ def measure_step(path: str | Path, options: Mapping[str, Any], device: str = 'cp
             memory.reset()
             start = time.perf_counter()
             model.train_step(deepcopy(batch), optimizer)
-            if device == 'cuda':
+            if memory.cuda:
                 torch.cuda.synchronize()
             seconds = time.perf_counter() - start
         shape = tuple(model.data_preprocessor(deepcopy(batch), True)['inputs'].shape)

@@ -91,8 +91,8 @@ class MultiHeadAccuracy(BaseMetric):
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         for sample in data_samples:
-            scores = sample['pred_score'].split(self.class_splits)
-            labels = [target.argmax() for target in sample['gt_label'].split(self.class_splits)]
+            scores = sample['pred_score'].cpu().split(self.class_splits)
+            labels = [target.argmax() for target in sample['gt_label'].cpu().split(self.class_splits)]
             self.results.append([int((s > s[label]).sum()) for s, label in zip(scores, labels, strict=True)])
 
     def compute_metrics(self, results: list) -> dict[str, float]:
