@@ -186,8 +186,9 @@ def test_shared_parameters_come_once():
     [
         (dict(custom_keys={}), 'unknown paramwise_cfg keys custom_keys; valid keys: backbone_lr_mult, layer_decay'),
         (dict(norm_decay=0, bias_decay=0), 'bias_decay, norm_decay'),
-        (dict(backbone_lr_mult=-0.1), 'backbone_lr_mult=-0.1: give a number of at least 0'),
-        (dict(norm_decay_mult='0'), "norm_decay_mult='0': give a number of at least 0"),
+        (dict(backbone_lr_mult=-0.1), 'backbone_lr_mult=-0.1: give a number from 0 to 100'),
+        (dict(norm_decay_mult='0'), "norm_decay_mult='0': give a number from 0 to 100"),
+        (dict(layer_decay=0), r'layer_decay=0: give a number in \(0, 1\], or None'),
     ],
 )
 def test_wrong_keys_and_values(paramwise, message):

@@ -21,7 +21,7 @@ class Rule:
     """A condition on the values of a type, and a phrase for the values that meet it."""
 
     values: str
-    holds: Callable[[Any], bool]
+    holds: Callable[[Any], bool] = lambda _: True
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,10 +41,14 @@ class OneOf:
 Positive = Annotated[int, Rule('a positive integer', lambda n: n > 0)]
 Count = Annotated[int, Rule('an integer of at least 0', lambda n: n >= 0)]
 PositiveFloat = Annotated[float, Rule('a positive number', lambda x: x > 0)]
-NonNegative = Annotated[float, Rule('a number of at least 0', lambda x: x >= 0)]
-Probability = Annotated[float, Rule('a number from 0 to 1', lambda x: 0 <= x <= 1)]
+Share = Annotated[float, Rule('a number from 0 to 1', lambda x: 0 <= x <= 1)]
 Rate = Annotated[float, Rule('a number in [0, 1)', lambda x: 0 <= x < 1)]
+Fraction = Annotated[float, Rule('a number in (0, 1]', lambda x: 0 < x <= 1)]
 Positives = Annotated[Sequence[Positive], Rule('a list of positive integers', lambda s: len(s) > 0)]
+Ratio = Annotated[float, Rule('a positive number of at most 100', lambda x: 0 < x <= 100)]
+Epsilon = Annotated[float, Rule('a number in (0, 1)', lambda x: 0 < x < 1)]
+Cfg = Annotated[dict, Rule('a dict with a type', lambda cfg: 'type' in cfg)]
+InitCfg = Annotated[Cfg | list[Cfg], Rule('a dict with a type, or a list of them')]
 Size3 = Annotated[Sequence[Positive], Rule('three positive integers (t, h, w)', lambda s: len(s) == 3)]
 Size2 = Annotated[Sequence[Positive], Rule('two (height, width)', lambda s: len(s) == 2)]
 
@@ -121,8 +125,9 @@ def checked(init: Callable[..., None]) -> Callable[..., None]:
 
     Raises:
         TypeError: for an unknown or a missing argument, with the valid ones.
-        ValueError: for a value that does not meet its hint. The class is named here and in each ``ValueError`` of the
-            constructor itself.
+        ValueError: for a value that does not meet its hint.
+
+    Both name the class, also where the constructor raises them.
     """
     parameters = signature(init)
     names = [n for n, p in parameters.parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)][1:]
@@ -140,8 +145,8 @@ def checked(init: Callable[..., None]) -> Callable[..., None]:
                 if name in given and name in hints():
                     check(name, given[name], hints()[name])
             init(self, *args, **kwargs)
-        except ValueError as error:
-            if type(error) is ValueError and not str(error).startswith(f'{owner}: '):
+        except (TypeError, ValueError) as error:
+            if type(error) in (TypeError, ValueError) and not str(error).startswith(f'{owner}: '):
                 error.args = (f'{owner}: {error}',)
             raise
 

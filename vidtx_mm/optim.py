@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from mmengine.logging import print_log
 from mmengine.optim import DefaultOptimWrapperConstructor
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from vidtx_mm.checks import NonNegative, check
+from vidtx_mm.checks import Fraction, Rule, check
 from vidtx_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 
@@ -31,6 +31,7 @@ KINDS: dict[str, Callable[[NamedParam], bool]] = {
 }
 """In order of precedence: a parameter takes the first decay multiplier that is set for one of its kinds."""
 
+Multiplier = Annotated[float, Rule('a number from 0 to 100', lambda x: 0 <= x <= 100)]
 DEFAULTS: dict[str, float | None] = {
     'backbone_lr_mult': 1.0,
     'layer_decay': None,
@@ -70,15 +71,14 @@ class TransformerOptimConstructor(DefaultOptimWrapperConstructor):
     A parameter takes the first decay multiplier of this list that is set and applies to it, else 1. Frozen parameters
     are left out. The groups are logged as one table.
 
-    Raises ``ValueError`` for unknown keys and negative values, for names in ``no_weight_decay()`` that the backbone
+    Raises ``ValueError`` for unknown keys and values, for names in ``no_weight_decay()`` that the backbone
     does not have, and for backbone rules of a model without such a backbone.
     """
 
     paramwise_cfg: dict[str, Any]
 
     def _validate_cfg(self) -> None:
-        if not isinstance(self.paramwise_cfg, dict):
-            raise TypeError(f'paramwise_cfg must be a dict, got {self.paramwise_cfg!r}')
+        check('TransformerOptimConstructor: paramwise_cfg', self.paramwise_cfg, dict)
         unknown = set(self.paramwise_cfg) - set(DEFAULTS)
         if unknown:
             raise ValueError(
@@ -87,9 +87,10 @@ class TransformerOptimConstructor(DefaultOptimWrapperConstructor):
             )
         self.paramwise_cfg = {**DEFAULTS, **self.paramwise_cfg}
         for key, value in self.paramwise_cfg.items():
-            check(f'TransformerOptimConstructor: {key}', value, NonNegative | None)
+            hint = Fraction if key == 'layer_decay' else Multiplier
+            check(f'TransformerOptimConstructor: {key}', value, hint | None)
         for key in ('lr', 'weight_decay'):
-            check(f'TransformerOptimConstructor: optimizer.{key}', self.optimizer_cfg.get(key), NonNegative)
+            check(f'TransformerOptimConstructor: optimizer.{key}', self.optimizer_cfg.get(key), Multiplier)
 
     def add_params(self, params: list[dict], module: nn.Module, prefix: str = '', is_dcn_module: Any = None) -> None:
         """Append the groups of the whole model to ``params``, highest learning rate first (MMEngine logs the first)."""

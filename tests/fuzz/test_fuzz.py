@@ -7,6 +7,8 @@ import signal
 from pathlib import Path
 
 import pytest
+import torch
+from containers import write_tar
 from harness import MARKER, OUTCOMES, Case, fuzz, table
 from mutations import hostile
 
@@ -55,11 +57,18 @@ def test_the_seed_decides():
     assert first == second != other and len(set(first)) == 3
 
 
-@pytest.mark.parametrize('target, cases', [('checkpoints', 80), ('lists', 80)])
+@pytest.mark.parametrize('target, cases', [('checkpoints', 96), ('lists', 80), ('configs', 40)])
 def test_a_fixed_part_meets_the_targets(run_python, tmp_path, target, cases):
     done = run_python(['-W', 'ignore', TOOL, target, '--cases', cases, '--seed', 1], tmp_path)
     assert done.returncode == 0, done.stdout
     assert f'| all | {cases} |' in done.stdout
+
+
+def test_the_tar_container_is_the_one_of_torch(tmp_path):
+    state = {'a': torch.rand(2, 3), 'b': torch.arange(3), 'c': torch.tensor(1.5)}
+    write_tar(state, tmp_path / 'a.pth')
+    found = torch.load(tmp_path / 'a.pth', weights_only=False)['state_dict']  # written above
+    assert found.keys() == state.keys() and all(torch.equal(found[key], state[key]) for key in state)
 
 
 def test_hostile_pickles_run_code_in_pickle(tmp_path):

@@ -144,8 +144,9 @@ def test_truncated_files(tmp_path, kind, suffix):
         (b'version https://git-lfs.github.com/spec/v1\noid', 'Git LFS pointer.*git lfs pull'),
         (b'\xff\xd8\xff\xe0' + bytes(100), 'is not a checkpoint: it starts with'),
         (b'PK\x03\x04' + bytes(100), 'cut short'),
+        (b'weights.pth'.ljust(257, b'\0') + b'ustar' + bytes(250), 'is a tar archive: extract .* torch 0.1'),
     ],
-    ids=['empty', 'html', 'lfs', 'jpeg', 'zip'],
+    ids=['empty', 'html', 'lfs', 'jpeg', 'zip', 'tar'],
 )
 @pytest.mark.parametrize('name', ['weights.pth', 'weights'])
 def test_files_that_are_no_checkpoints(tmp_path, name, content, message):

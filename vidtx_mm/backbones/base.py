@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from ..checks import Positive, PositiveFloat, Positives, check, choose
+from ..checks import Positive, Positives, Ratio, check, choose
 
 # Values that the dict of an arch may give a key, by the type of the value in the named archs.
-ARCH_HINTS: dict[type, Any] = {bool: bool, int: Positive, float: PositiveFloat, tuple: Positives}
+ARCH_HINTS: dict[type, Any] = {bool: bool, int: Positive, float: Ratio, tuple: Positives}
 
 
 def triple(value: Sequence[int]) -> tuple[int, int, int]:

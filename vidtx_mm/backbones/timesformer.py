@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from ..checks import OneOf, Positive, PositiveFloat, Rate, Size2
+from ..checks import InitCfg, OneOf, Positive, Rate, Ratio, Size2
 from ..layers import SPACE_MODES, Attention, Tokenizer, drop_path_rates, resize_space_table, resize_time_table
 from ..registry import MODELS
 from .base import TOKEN_POOLS, Backbone, pair, resolve_arch
@@ -58,7 +58,7 @@ class VideoTimeSformer(Backbone):
         num_frames: Positive = 8,
         img_size: Positive | Size2 = 224,
         patch_size: Positive = 16,
-        mlp_ratio: PositiveFloat = 4.0,
+        mlp_ratio: Ratio = 4.0,
         qkv_bias: bool = True,
         drop_path_rate: Rate = 0.1,
         pos_interpolation: Annotated[str, OneOf(SPACE_MODES)] = 'bicubic',
@@ -66,7 +66,7 @@ class VideoTimeSformer(Backbone):
         out_indices: Sequence[int] | int = (-1,),
         frozen_stages: int = -1,
         with_cp: bool | Sequence[int] = False,
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: InitCfg | None = None,
     ) -> None:
         super().__init__(frozen_stages, with_cp, init_cfg)
         settings = resolve_arch(arch, ARCHS)

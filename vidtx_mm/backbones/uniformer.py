@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..checks import OneOf, Positive, PositiveFloat, Rate
+from ..checks import Epsilon, InitCfg, OneOf, Positive, Rate
 from ..layers import ODD_SIZES, Attention, Tokenizer, batch_norm, check_input, drop_path_rates
 from ..registry import MODELS
 from .base import Backbone, resolve_arch
@@ -250,13 +250,13 @@ class VideoUniFormer(UniFormer):
         attention: Annotated[str, OneOf(ATTENTIONS)] = 'joint',
         drop_path_rate: Rate = 0.1,
         odd_size: Annotated[str, OneOf(ODD_SIZES)] = 'floor',
-        norm_eps: PositiveFloat = 1e-6,
-        patch_norm_eps: PositiveFloat = 1e-5,
+        norm_eps: Epsilon = 1e-6,
+        patch_norm_eps: Epsilon = 1e-5,
         out_indices: Sequence[int] | int = (3,),
         norm_eval: bool = False,
         frozen_stages: int = -1,
         with_cp: bool | Sequence[int] = False,
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: InitCfg | None = None,
     ) -> None:
         settings = resolve_uniformer(arch, VIDEO_ARCHS, OPTIONAL)
 
@@ -314,14 +314,14 @@ class ImageUniFormer(UniFormer):
         window_size: Positive = 14,
         drop_path_rate: Rate = 0.1,
         odd_size: Annotated[str, OneOf(ODD_SIZES)] = 'floor',
-        norm_eps: PositiveFloat = 1e-6,
-        patch_norm_eps: PositiveFloat = 1e-5,
+        norm_eps: Epsilon = 1e-6,
+        patch_norm_eps: Epsilon = 1e-5,
         final_norm: bool = False,
         out_indices: Sequence[int] | int | None = None,
         norm_eval: bool = False,
         frozen_stages: int = -1,
         with_cp: bool | Sequence[int] = False,
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: InitCfg | None = None,
     ) -> None:
         settings = resolve_uniformer(arch, IMAGE_ARCHS, OPTIONAL)
         whole_map = STAGE3[stage3]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..checks import OneOf, Positive, PositiveFloat, Rate, Rule
+from ..checks import Epsilon, Fraction, InitCfg, OneOf, Positive, Rate
 from ..layers import ODD_SIZES, QkvProjection, Tokenizer, check_input, pad_to_multiple
 from ..registry import MODELS
 from .base import initialize
@@ -19,7 +19,6 @@ _XXS: dict[str, Any] = dict(depths=(2, 5, 8, 2), embed_dims=(56, 112, 224, 448),
 _XS: dict[str, Any] = dict(depths=(3, 5, 9, 3), embed_dims=(64, 128, 256, 512), head_dim=32, mlp_ratio=3.0)
 VIDEO_ARCHS: dict[str, dict[str, Any]] = {'xxs': _XXS, 'xxs-ls': dict(_XXS, layer_scale=0.1), 'xs': _XS}
 IMAGE_ARCHS: dict[str, dict[str, Any]] = {'xxs': _XXS, 'xs': _XS}
-KeepRatio = Annotated[float, Rule('a number in (0, 1]', lambda x: 0 < x <= 1)]
 UPDATE_RATE = 0.5  # weight of the new scores when a block updates those of its tokens
 
 
@@ -202,17 +201,17 @@ class VideoUniFormerLight(LightUniFormer):
         self,
         arch: str | Mapping[str, Any] = 'xxs',
         in_channels: Positive = 3,
-        keep_ratio: KeepRatio = 0.5,
+        keep_ratio: Fraction = 0.5,
         class_token: bool = False,
         drop_path_rate: Rate = 0.05,
         odd_size: Annotated[str, OneOf(ODD_SIZES)] = 'floor',
-        norm_eps: PositiveFloat = 1e-6,
-        patch_norm_eps: PositiveFloat = 1e-5,
+        norm_eps: Epsilon = 1e-6,
+        patch_norm_eps: Epsilon = 1e-5,
         out_indices: Sequence[int] | int = (3,),
         norm_eval: bool = False,
         frozen_stages: int = -1,
         with_cp: bool | Sequence[int] = False,
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: InitCfg | None = None,
     ) -> None:
         super().__init__(
             resolve_uniformer(arch, VIDEO_ARCHS),
@@ -249,18 +248,18 @@ class ImageUniFormerLight(LightUniFormer):
         self,
         arch: str | Mapping[str, Any] = 'xxs',
         in_channels: Positive = 3,
-        keep_ratio: KeepRatio = 0.5,
+        keep_ratio: Fraction = 0.5,
         class_token: bool = False,
         drop_path_rate: Rate = 0.0,
         odd_size: Annotated[str, OneOf(ODD_SIZES)] = 'floor',
-        norm_eps: PositiveFloat = 1e-6,
-        patch_norm_eps: PositiveFloat = 1e-5,
+        norm_eps: Epsilon = 1e-6,
+        patch_norm_eps: Epsilon = 1e-5,
         final_norm: bool = False,
         out_indices: Sequence[int] | int | None = None,
         norm_eval: bool = False,
         frozen_stages: int = -1,
         with_cp: bool | Sequence[int] = False,
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: InitCfg | None = None,
     ) -> None:
         super().__init__(
             resolve_uniformer(arch, IMAGE_ARCHS),

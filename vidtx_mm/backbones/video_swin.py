@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from ..checks import OneOf, Positive, PositiveFloat, Rate, Size3
+from ..checks import InitCfg, OneOf, Positive, Rate, Ratio, Size3
 from ..layers import (
     DropPath,
     Mlp,
@@ -166,7 +166,7 @@ class VideoSwin(Backbone):
         in_channels: Positive = 3,
         patch_size: Size3 = (2, 4, 4),
         window_size: Size3 = (8, 7, 7),
-        mlp_ratio: PositiveFloat = 4.0,
+        mlp_ratio: Ratio = 4.0,
         qkv_bias: bool = True,
         patch_norm: bool = True,
         drop_path_rate: Rate = 0.1,
@@ -176,7 +176,7 @@ class VideoSwin(Backbone):
         out_indices: Sequence[int] | int = (3,),
         frozen_stages: int = -1,
         with_cp: bool | Sequence[int] = False,
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: InitCfg | None = None,
     ) -> None:
         super().__init__(frozen_stages, with_cp, init_cfg)
         settings = resolve_arch(arch, ARCHS)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from ..checks import Count, OneOf, Positive, PositiveFloat, Rate, Size2, Size3
+from ..checks import Count, InitCfg, OneOf, Positive, Rate, Ratio, Size2, Size3
 from ..layers import (
     SPACE_MODES,
     Attention,
@@ -81,7 +81,7 @@ class ViViT(Backbone):
         tubelet_size: Size3 = (2, 16, 16),
         num_frames: Positive = 32,
         img_size: Positive | Size2 = 224,
-        mlp_ratio: PositiveFloat = 4.0,
+        mlp_ratio: Ratio = 4.0,
         qkv_bias: bool = True,
         drop_path_rate: Rate = 0.0,
         drop_path_rescale: bool = True,
@@ -90,7 +90,7 @@ class ViViT(Backbone):
         out_indices: Sequence[int] | int = (-1,),
         frozen_stages: int = -1,
         with_cp: bool | Sequence[int] = False,
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: InitCfg | None = None,
     ) -> None:
         super().__init__(frozen_stages, with_cp, init_cfg)
         settings = resolve_arch(arch, ARCHS)

@@ -2,14 +2,14 @@
 
 import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Annotated, Any
 
 from mmaction.datasets import VideoDataset
 from mmengine.dataset import Compose
 
-from vidtx_mm.checks import OneOf, Positive, Positives
+from vidtx_mm.checks import OneOf, Positive, Positives, Rule
 from vidtx_mm.labels import class_names
 from vidtx_mm.registry import DATASETS
 from vidtx_mm.video import VideoError
@@ -18,6 +18,8 @@ from .lists import DELIMITERS, parse_line, read_lines
 from .unreadable import UnreadableClip, UnreadableVideos
 
 SAMPLED_FILES = 64
+
+Folders = Annotated[dict, Rule('dict(video=<folder>)', lambda d: [*d] == ['video'] and isinstance(d['video'], str))]
 
 
 @DATASETS.register_module()
@@ -50,14 +52,14 @@ class VideoListDataset(VideoDataset):
         on_error: 'skip' or 'raise' where a video cannot be read.
         bad_videos: the list of videos that could not be read; ``UnreadableVideosHook`` sets it to
             ``<work_dir>/bad_videos.txt``. (``IterBasedTrainLoop`` starts its workers before any hook: set it there.)
-        test_mode: see ``VideoDataset``.
+        test_mode, data_prefix: see ``VideoDataset``.
         kwargs: see ``VideoDataset``.
     """
 
     def __init__(
         self,
         ann_file: str,
-        pipeline: Sequence[Any],
+        pipeline: Annotated[Sequence[dict | Callable], Rule('a list of transforms')],
         num_classes: Positive | None = None,
         classes: str | Sequence[str] | None = None,
         multi_class: bool = False,
@@ -68,6 +70,7 @@ class VideoListDataset(VideoDataset):
         on_error: Annotated[str, OneOf(('skip', 'raise'))] = 'skip',
         bad_videos: str | None = None,
         test_mode: bool = False,
+        data_prefix: Folders | None = None,
         **kwargs: Any,
     ) -> None:
         self.check_files, self.on_error = check_files, on_error
@@ -96,6 +99,7 @@ class VideoListDataset(VideoDataset):
             multi_class=multi_class or class_splits is not None,
             delimiter=delimiter,
             test_mode=test_mode,
+            data_prefix=data_prefix or dict(video=''),
             **kwargs,
         )
 

@@ -7,7 +7,7 @@ import torch
 from mmaction.models.heads import BaseHead
 from torch import Tensor, nn
 
-from vidtx_mm.checks import NonNegative, OneOf, Positive, Positives, Rate
+from vidtx_mm.checks import Cfg, InitCfg, OneOf, Positive, Positives, Rate, Share
 from vidtx_mm.registry import MODELS
 
 
@@ -59,13 +59,13 @@ class VideoClsHead(BaseHead):
         in_channels: Positive,
         pool: Annotated[str, OneOf(POOLINGS)] = 'avg',
         dropout_ratio: Rate = 0.5,
-        init_std: NonNegative = 0.01,
-        loss_cls: dict | None = None,
+        init_std: Share = 0.01,
+        loss_cls: Cfg | None = None,
         label_smooth_eps: Rate = 0.0,
         multi_label: bool = False,
         average_clips: Annotated[str | None, OneOf(AVERAGES)] = 'prob',
         topk: Positive | Positives = (1, 5),
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: InitCfg | None = None,
     ) -> None:
         if multi_label and label_smooth_eps:
             raise ValueError(

@@ -1,14 +1,14 @@
 """Several labels per clip from one linear layer, such as noun and verb of EPIC-Kitchens."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
-from vidtx_mm.checks import Positive, Positives
+from vidtx_mm.checks import OneOf, Positive, Positives
 from vidtx_mm.registry import METRICS, MODELS
 
 from .cls_head import VideoClsHead
@@ -32,7 +32,7 @@ class VideoMultiClsHead(VideoClsHead):
     def __init__(self, class_splits: Positives, in_channels: Positive, **kwargs: Any) -> None:
         taken = {'num_classes', 'multi_label'} & set(kwargs)
         if taken:
-            raise TypeError(f'VideoMultiClsHead sets {", ".join(sorted(taken))} from class_splits; leave it out')
+            raise TypeError(f'class_splits sets {", ".join(sorted(taken))}; leave it out')
         super().__init__(sum(class_splits), in_channels, **kwargs)
         self.class_splits = list(class_splits)
 
@@ -78,7 +78,7 @@ class MultiHeadAccuracy(BaseMetric):
         self,
         class_splits: Positives,
         names: Sequence[str],
-        collect_device: str = 'cpu',
+        collect_device: Annotated[str, OneOf(('cpu', 'gpu'))] = 'cpu',
         prefix: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)

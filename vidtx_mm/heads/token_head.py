@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vidtx_mm.checks import NonNegative, Positive
+from vidtx_mm.checks import Positive, Share
 from vidtx_mm.registry import MODELS
 
 from .cls_head import VideoClsHead
@@ -25,9 +25,7 @@ class VideoTokenClsHead(VideoClsHead):
         kwargs: as for ``VideoClsHead``; ``pool`` is 'avg'.
     """
 
-    def __init__(
-        self, num_classes: Positive, in_channels: Positive, init_std: NonNegative = 0.01, **kwargs: Any
-    ) -> None:
+    def __init__(self, num_classes: Positive, in_channels: Positive, init_std: Share = 0.01, **kwargs: Any) -> None:
         if kwargs.get('pool', 'avg') != 'avg':
             raise ValueError(f"pool={kwargs['pool']!r}: give 'avg', or leave it out")
         super().__init__(num_classes, in_channels, init_std=init_std, **kwargs)

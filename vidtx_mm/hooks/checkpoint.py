@@ -5,15 +5,16 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
-from ..checks import choose
+from ..checks import OneOf, Rule
 from ..registry import HOOKS
 
 ATOMIC = 'vidtx_mm.atomic'
@@ -101,9 +102,22 @@ class SafeCheckpointHook(CheckpointHook):
         CheckpointWriteError: if a checkpoint cannot be written and ``on_error='stop'``.
     """
 
-    def __init__(self, *args: Any, on_error: str = 'stop', **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.on_error = choose('on_error', on_error, ('stop', 'continue'))
+    def __init__(
+        self,
+        interval: Annotated[int, Rule('a positive integer, or -1 for none', lambda n: n > 0 or n == -1)] = -1,
+        *args: Any,
+        max_keep_ckpts: Annotated[int, Rule('a positive integer, or -1 for all', lambda n: n > 0 or n == -1)] = -1,
+        save_best: str | list[str] | None = None,
+        on_error: Annotated[str, OneOf(('stop', 'continue'))] = 'stop',
+        **kwargs: Any,
+    ) -> None:
+        if unknown := set(kwargs) - {*signature(CheckpointHook).parameters}:
+            raise TypeError(f'unknown argument {", ".join(sorted(unknown))}: correct the name, or leave it out')
+        try:
+            super().__init__(interval, *args, max_keep_ckpts=max_keep_ckpts, save_best=save_best, **kwargs)
+        except ValueError as error:
+            raise ValueError(f"save_best={save_best!r}: {error} Give rule as well, or save_best='auto'") from error
+        self.on_error = on_error
         self._in_transaction = False
 
     def before_train(self, runner: Runner) -> None:

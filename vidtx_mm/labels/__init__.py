@@ -34,7 +34,7 @@ def class_names(classes: str | Path | Sequence[str]) -> tuple[str, ...]:
             return _checked(_read(path), str(path))
         if path.suffix or isinstance(classes, Path):
             raise FileNotFoundError(f'{path}: no such list of class names')
-        raise ValueError(f'unknown class list {classes!r}: {suggest(classes, (*LISTS, *JOINED))}')
+        raise ValueError(f'classes={classes!r}: unknown class list; {suggest(classes, (*LISTS, *JOINED))}')
     return _checked(tuple(classes), 'classes')
 
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from vidtx_mm.checks import Probability
+from vidtx_mm.checks import Share
 from vidtx_mm.registry import TRANSFORMS
 
 _GRAY = np.array([[0.2989, 0.587, 0.114]], dtype=np.float32)
@@ -99,12 +99,12 @@ class ClipColorJitter(BaseTransform):
 
     def __init__(
         self,
-        prob: Probability = 0.8,
-        gray_prob: Probability = 0.1,
-        brightness: Probability = 32 / 255,
-        saturation: Probability = 0.4,
-        contrast: Probability = 0.4,
-        hue: Probability = 0.2,
+        prob: Share = 0.8,
+        gray_prob: Share = 0.1,
+        brightness: Share = 32 / 255,
+        saturation: Share = 0.4,
+        contrast: Share = 0.4,
+        hue: Share = 0.2,
     ) -> None:
         self.prob = prob
         self.gray_prob = gray_prob

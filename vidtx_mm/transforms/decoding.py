@@ -9,9 +9,10 @@ import numpy as np
 from mmaction.datasets.transforms import DecordDecode
 from mmcv.transforms import BaseTransform
 from mmengine.fileio import get
+from mmengine.fileio.backends import backends
 from mmengine.logging import print_log
 
-from vidtx_mm.checks import Count, OneOf, Positive, PositiveFloat
+from vidtx_mm.checks import Count, OneOf, Positive, PositiveFloat, choose
 from vidtx_mm.registry import TRANSFORMS
 from vidtx_mm.video import BACKENDS, VideoReader
 
@@ -61,8 +62,9 @@ class VideoInit(BaseTransform):
         io_backend: str = 'disk',
         **kwargs: Any,
     ) -> None:
+        choose('io_backend', io_backend, ('disk', *backends))
         if io_backend == 'disk' and kwargs:
-            raise TypeError(f'VideoInit: unknown argument {", ".join(kwargs)}; a file backend needs its io_backend')
+            raise TypeError(f'unknown argument {", ".join(kwargs)}; a file backend needs its io_backend')
         self.reader: dict[str, Any] = dict(
             backend=backend, num_threads=num_threads, short_side=short_side, max_side=max_side, timeout=timeout
         )

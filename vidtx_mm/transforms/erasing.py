@@ -5,11 +5,12 @@ from typing import Annotated
 import numpy as np
 from mmaction.datasets.transforms.processing import RandomErasing
 
-from vidtx_mm.checks import OneOf, PositiveFloat, Probability
+from vidtx_mm.checks import OneOf, PositiveFloat, Rule, Share
 from vidtx_mm.registry import TRANSFORMS
 
-Mean = tuple[float, float, float]
-Std = tuple[PositiveFloat, PositiveFloat, PositiveFloat]
+Pixel = Annotated[float, Rule('a value from 0 to 255', lambda x: 0 <= x <= 255)]
+Mean = Annotated[tuple[Pixel, Pixel, Pixel], Rule('three values from 0 to 255')]
+Std = Annotated[tuple[PositiveFloat, PositiveFloat, PositiveFloat], Rule('three positive numbers')]
 
 
 @TRANSFORMS.register_module()
@@ -38,7 +39,7 @@ class NormalizedErasing(RandomErasing):
         self,
         mean: Mean,
         std: Std,
-        erase_prob: Probability = 0.25,
+        erase_prob: Share = 0.25,
         mode: Annotated[str, OneOf(('const', 'rand'))] = 'const',
     ) -> None:
         super().__init__(erase_prob=float(erase_prob), mode=mode)

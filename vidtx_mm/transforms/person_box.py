@@ -1,12 +1,14 @@
 """Augmentation of a person's box for pose estimation, as MMPose 0.x drew it."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from vidtx_mm.checks import NonNegative, Probability, Rate
+from vidtx_mm.checks import Rate, Rule, Share
 from vidtx_mm.registry import TRANSFORMS
+
+Degrees = Annotated[float, Rule('degrees from 0 to 180', lambda x: 0 <= x <= 180)]
 
 
 @TRANSFORMS.register_module()
@@ -24,9 +26,7 @@ class RandomScaleRotation(BaseTransform):
         rotate_prob: how often to rotate at all.
     """
 
-    def __init__(
-        self, scale_factor: Rate = 0.5, rotate_factor: NonNegative = 40.0, rotate_prob: Probability = 0.6
-    ) -> None:
+    def __init__(self, scale_factor: Rate = 0.5, rotate_factor: Degrees = 40.0, rotate_prob: Share = 0.6) -> None:
         self.scale_factor, self.rotate_factor, self.rotate_prob = scale_factor, rotate_factor, rotate_prob
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:

@@ -8,11 +8,13 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from vidtx_mm.checks import NonNegative, OneOf, Positive, Rule
+from vidtx_mm.checks import OneOf, Positive, Rule
 from vidtx_mm.registry import TRANSFORMS
 
 from .image_ops import IMGAUG, INCREASING, PIXELWISE, PLAIN, Operations
 from .lookup import Pointwise, look_up
+
+Level = Annotated[float, Rule('a level from 0 to 30', lambda level: 0 <= level <= 30)]
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,9 @@ class RandAugment(BaseTransform):
     def __init__(
         self,
         policy: Annotated[str, OneOf(POLICIES)],
-        magnitude: Annotated[float, Rule('a level from 0 to 30', lambda x: 0 <= x <= 30)],
+        magnitude: Level,
         num_ops: Positive,
-        magnitude_std: NonNegative = 0.0,
+        magnitude_std: Level = 0.0,
         channel_order: Annotated[str, OneOf(('rgb', 'bgr'))] = 'rgb',
     ) -> None:
         operations = len(POLICIES[policy].operations)

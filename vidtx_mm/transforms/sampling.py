@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
 
-from vidtx_mm.checks import OneOf, Positive, PositiveFloat
+from vidtx_mm.checks import OneOf, Positive, Rule
 from vidtx_mm.registry import TRANSFORMS
+
+FrameRate = Annotated[float, Rule('a frame rate of at most 1000', lambda fps: 0 < fps <= 1000)]
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ class SampleClips(BaseTransform):
         clip_len: Positive,
         frame_interval: Positive = 1,
         num_clips: Positive = 1,
-        target_fps: PositiveFloat | None = None,
+        target_fps: FrameRate | None = None,
         test_mode: bool = False,
     ) -> None:
         self.rules = PROTOCOLS[protocol]
@@ -256,7 +258,7 @@ class SampleSegments(BaseTransform):
         self,
         clip_len: Positive,
         protocol: Annotated[str, OneOf(SEGMENT_TEST_FRAMES)] = 'video_swin',
-        virtual_fps: PositiveFloat | None = None,
+        virtual_fps: FrameRate | None = None,
         test_mode: bool = False,
     ) -> None:
         self.clip_len = clip_len

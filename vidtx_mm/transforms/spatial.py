@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from vidtx_mm.checks import OneOf, Positive, PositiveFloat, Probability, Rule
+from vidtx_mm.checks import OneOf, Positive, PositiveFloat, Rule, Share
 from vidtx_mm.registry import TRANSFORMS
 
 INCREASING = Rule('two positive numbers, the smaller one first', lambda ends: ends[0] <= ends[1])
@@ -155,7 +155,7 @@ class ScaleJitter(BaseTransform):
     def __init__(
         self,
         scale_range: Annotated[tuple[PositiveFloat, PositiveFloat], INCREASING] = (0.9, 1.33),
-        prob: Probability = 1.0,
+        prob: Share = 1.0,
     ) -> None:
         self.scale_range = scale_range
         self.prob = prob

@@ -180,7 +180,7 @@ def _kind(path: Path) -> str:
         beside = listed(sorted(p.name for p in path.parent.glob('*.pt*'))) if path.parent.is_dir() else ''
         raise CheckpointError(f'{path} {what}' + (f'; beside it: {beside}' if beside else ': check the path'))
     with path.open('rb') as file:
-        head = file.read(64)
+        head = file.read(512)
     if not head:
         raise CheckpointError(f'{path} is empty: {_again(path)}')
     if head.startswith(b'PK'):
@@ -191,6 +191,11 @@ def _kind(path: Path) -> str:
         return 'safetensors'
     if 0x81 <= head[0] <= 0x8F or head[0] in (0xDE, 0xDF):  # a map
         return 'flax msgpack'
+    if head[257:262] == b'ustar':
+        raise CheckpointError(
+            f'{path} is a tar archive: extract the checkpoint inside it. If it was saved by torch 0.1, which wrote tar '
+            'files, save its state dict again with torch 1 or newer'
+        )
     if head.startswith(b'version https://git-lfs'):
         raise CheckpointError(f'{path} is a Git LFS pointer, not the file itself: run `git lfs pull`')
     if head.lstrip()[:1] == b'<':
