@@ -5,6 +5,8 @@ import torch
 from torch import nn
 
 from vidtx_mm.layers import DepthwiseConv, PointwiseConv, batch_norm
+from vidtx_mm.layers.kernels import depthwise
+from vidtx_mm.layers.kernels.depthwise import CHANNELS_FIRST, CONVOLVE
 
 CONVS = {2: nn.Conv2d, 3: nn.Conv3d}
 NORMS = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
@@ -54,6 +56,26 @@ def test_depthwise_gradients_under_autocast():
     for tensor, expected in zip((x, conv.weight, conv.bias), exact, strict=True):
         assert tensor.grad.dtype == torch.float32
         torch.testing.assert_close(tensor.grad, expected, rtol=0.05, atol=0.05 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize('kernel', [(3, 3, 3), (5, 5)])
+def test_grids_are_copied_where_channels_come_first(kernel, monkeypatch):
+    """3-D grids on CUDA, for which the CPU stands here, reach PyTorch's convolution contiguous and come back so."""
+    x, conv = filled(2, *kernel, 3), DepthwiseConv(3, kernel).double()
+    convolve, seen = CONVOLVE[len(kernel) + 2], []
+
+    def recorded(x: torch.Tensor, *args, **kwargs) -> torch.Tensor:
+        seen.append(x.is_contiguous())
+        return convolve(x, *args, **kwargs)
+
+    monkeypatch.setitem(CONVOLVE, len(kernel) + 2, recorded)
+    with torch.no_grad():
+        expected = conv(x)
+        assert 'cuda' in CHANNELS_FIRST
+        monkeypatch.setattr(depthwise, 'CHANNELS_FIRST', {'cpu'})
+        out = conv(x)
+    assert seen == [False, len(kernel) == 3] and (len(kernel) == 2 or out.is_contiguous())
+    torch.testing.assert_close(out, expected)
 
 
 def test_depthwise_rejects_even_kernels():

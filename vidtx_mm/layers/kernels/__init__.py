@@ -13,11 +13,15 @@ its time to plain PyTorch's in paired runs on CPU (torch 2.13, fp32).
 `biased_attention` takes 0.53, 0.67 and 0.94 of the time in stages 1 to 3 of Swin-T at 16 frames (392 tokens a window),
 and 0.87 to 0.94 at 8 frames (196 tokens). A training step at 16 frames takes 0.86 of the time and 0.67 of the memory.
 
-On CUDA all four are plain PyTorch; not measured, for want of a GPU. `softmax_attention` splits more than 65,535 groups,
-which flash attention refuses there. `biased_attention` is `scaled_dot_product_attention` with the bias as a mask: flash
-attention takes none, and cuDNN none with a gradient, so that training takes the memory-efficient kernel, which pads the
-rows of the bias to multiples of eight and returns its gradient for each window, and inference that or cuDNN's.
-`flex_attention` needs compilation and is left out. `vidtx gpu-check` lists the kernels that a card takes.
+On CUDA the reasons are in PyTorch's sources; nothing was measured, for want of a GPU. `vidtx gpu-check` lists and times
+the kernels that a card takes.
+
+- `biased_attention` is SDPA with the bias as a mask. Flash attention takes no mask, and cuDNN none with a gradient, so
+  that training takes the memory-efficient kernel. It pads the bias to rows of a multiple of eight and gives a gradient
+  for each window. `flex_attention` is fast only when it is compiled, and is left out.
+- `softmax_attention` is SDPA in runs of at most 65,535 groups, since flash attention refuses more.
+- `depthwise_conv` copies 3-D grids to channels first and back. PyTorch's own kernel, 7 to 13 times as fast as what it
+  replaced (pull request 51027), takes only these; channels-last grids go to cuDNN's grouped convolution.
 
 Without effect and therefore left out: contiguous keys and values for 1,569 and 3,137 tokens (1.01 and 0.99 of the time
 of attention), and BatchNorm folded into the next convolution at inference (forward of UniFormer-S 1.01).

@@ -1,4 +1,4 @@
-"""Depthwise convolution of channels-last grids, with gradients that are fast on CPUs."""
+"""Depthwise convolution of channels-last grids, by kernels that are fast on the device."""
 
 from typing import Any
 
@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from torch.nn.grad import conv2d_weight
 
 CONVOLVE = {4: F.conv2d, 5: F.conv3d}  # by the axes of the weight
+CHANNELS_FIRST = {'cuda'}  # PyTorch has a 3-D depthwise kernel there, but gives channels-last grids to cuDNN
 FAST_COLUMNS = 3  # oneDNN has no fast depthwise weight gradient for wider kernels
 
 
@@ -22,8 +23,10 @@ def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     padding = [size // 2 for size in weight.shape[2:]]
-    x = CONVOLVE[weight.dim()](x.movedim(-1, 1), weight, bias, padding=padding, groups=weight.shape[0])
-    return x.movedim(1, -1)
+    copied = weight.dim() == 5 and x.device.type in CHANNELS_FIRST
+    x = x.movedim(-1, 1).contiguous() if copied else x.movedim(-1, 1)
+    x = CONVOLVE[weight.dim()](x, weight, bias, padding=padding, groups=weight.shape[0]).movedim(1, -1)
+    return x.contiguous() if copied else x
 
 
 class _CpuDepthwise(torch.autograd.Function):
