@@ -9,7 +9,16 @@ import cv2
 import numpy as np
 import pytest
 
-from vidtx_mm.demo.figures import CLASSES, INDEX, KEYPOINTS, SPLITS, FiguresSpec, make_figures, make_scene
+from vidtx_mm.demo.figures import (
+    CLASSES,
+    FIVE_KEYPOINTS,
+    INDEX,
+    KEYPOINTS,
+    SPLITS,
+    FiguresSpec,
+    make_figures,
+    make_scene,
+)
 
 SPEC = FiguresSpec(train=12, val=3, size=96)
 
@@ -44,6 +53,11 @@ def test_files_say_the_same_of_every_image(root: Path) -> None:
         assert [category['name'] for category in instances['categories']] == list(CLASSES)
         assert people['categories'][0]['keypoints'] == KEYPOINTS
         assert [note for note in instances['annotations'] if note['category_id'] == 1] == people['annotations']
+        five = read(root, 'five_keypoints', split)
+        assert five['categories'][0]['keypoints'] == list(FIVE_KEYPOINTS)
+        for note, whole in zip(five['annotations'], people['annotations'], strict=True):
+            points = np.reshape(whole['keypoints'], (17, 3))[[KEYPOINTS.index(name) for name in FIVE_KEYPOINTS]]
+            assert np.array_equal(np.reshape(note['keypoints'], (5, 3)), points) and note['bbox'] == whole['bbox']
         for image in instances['images']:
             found = cv2.imread(str(root / split / image['file_name']))
             assert found.shape == (image['height'], image['width'], 3)
@@ -103,7 +117,7 @@ def test_made_once_and_the_same_again(root: Path, tmp_path: Path) -> None:
     make_figures(tmp_path, SPEC)
     files = sorted(path.relative_to(root) for path in root.rglob('*') if path.is_file())
     objects = sum(len(read(root, 'instances', split)['annotations']) for split in SPLITS)
-    assert len(files) == 3 * (SPEC.train + SPEC.val) + objects + 5
+    assert len(files) == 3 * (SPEC.train + SPEC.val) + objects + 7
     assert all((root / file).read_bytes() == (tmp_path / file).read_bytes() for file in files)
     assert make_figures(tmp_path, FiguresSpec(train=1, val=1, size=96, seed=1))
 

@@ -93,11 +93,21 @@ def test_mmcv_without_operators(run_python: RunPython, site: Path, figures: Path
 
 
 def test_mmseg_without_operators_or_ftfy(run_python: RunPython, site: Path, tmp_path: Path) -> None:
-    """The import ends in the command, and so does doctor."""
-    env = site_with(site, leave_out=('ftfy', 'mmsegmentation-'))
+    """The imports end in the commands, and so does doctor."""
+    env = site_with(site, leave_out=('ftfy', 'mmsegmentation-'), without_operators=True)
     distribution(site, 'mmsegmentation', '0.30.0')
-    done = run_python(['-S', '-c', 'import vidtx_mm, mmseg.utils'], tmp_path, env)
+    code = """
+import sys, types, vidtx_mm
+for module in ('mmseg.utils', 'mmseg.models'):
+    try:
+        __import__(module)
+    except ImportError as error:
+        print(error)
+    sys.modules['ftfy'] = types.ModuleType('ftfy')  # as if it were installed by now
+"""
+    done = run_python(['-S', '-c', code], tmp_path, env)
     assert "No module named 'ftfy'. Remedy: pip install ftfy regex" in done.stdout, done.stdout[-2000:]
+    assert f"No module named 'mmcv._ext'. Remedy: {OPERATORS}" in done.stdout, done.stdout[-2000:]
     said = doctor(run_python, tmp_path, env)
     assert 'mmsegmentation 0.30.0 is too old: 1.2.2 or newer is needed pip install "mmsegmentation>=1.2.2,<2"' in said
     assert 'ftfy is not installed pip install "ftfy>=6,<7"' in said

@@ -28,6 +28,16 @@ RECIPES += ('segmentation/fpn_uniformer_s_hybrid_ade20k',)
 BOX_FLOOR = 0.1  # AP at an overlap of 0.5 on four images; 0.22 where this was written, 0 without training
 
 
+@pytest.fixture(autouse=True)
+def unformatted_configs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write configs without yapf, which takes longer than the training of these tests."""
+
+    def text(cfg: Config) -> str:
+        return ''.join(f'{key} = {value!r}\n' for key, value in cfg.to_dict().items())
+
+    monkeypatch.setattr(Config, 'pretty_text', property(text))
+
+
 @pytest.fixture(params=RECIPES, ids=lambda name: name.partition('/')[0])
 def recipe(request: pytest.FixtureRequest, figures: Path, tmp_path: Path) -> Config:
     """A reduced recipe, as a file in ``tmp_path``."""
@@ -119,9 +129,14 @@ def example(name: str, base: Config, values: Mapping[str, Any], folder: Path) ->
     copy = folder / f'{name}.py'
     copy.write_text(with_knobs((CONFIG_DIR / f'custom/{name}.py').read_text(), {**values, **paths}))
     cfg = Config.fromfile(copy)
-    cfg.train_cfg.val_interval = cfg.epochs
+    cfg.train_cfg.val_interval = cfg.default_hooks.checkpoint.interval = cfg.epochs  # once, at the end
     cfg.work_dir = str(folder / 'work')
     return cfg
+
+
+def left_at_init(folder: Path) -> set[str]:
+    report = (folder / 'work/pretrained_report.txt').read_text().splitlines()
+    return {line for line in report if line.startswith('left at init')}
 
 
 def test_a_detector_learns_one_class(figures: Path, tmp_path: Path) -> None:
@@ -130,8 +145,7 @@ def test_a_detector_learns_one_class(figures: Path, tmp_path: Path) -> None:
     values = dict(data_root=f'{figures}/', batch_size=4, num_workers=0, lr=2e-3, warmup=5, epochs=12, steps=[9])
     runner = Runner.from_cfg(example('mask_rcnn_uniformer_s_fpn_one_class', base, values, tmp_path))
     runner.train()
-    report = (tmp_path / 'work/pretrained_report.txt').read_text().splitlines()
-    assert {line for line in report if line.startswith('left at init\t')} == {
+    assert left_at_init(tmp_path) == {
         f'left at init\troi_head.{layer}.{part}\t{old} outputs in the file, {new} in the model'
         for layer, old, new in (
             ('bbox_head.fc_cls', 81, 2),
@@ -143,3 +157,20 @@ def test_a_detector_learns_one_class(figures: Path, tmp_path: Path) -> None:
     losses = runner.message_hub.get_scalar('train/loss').data[0]
     assert sum(losses[-8:]) < 0.65 * sum(losses[:8])
     assert runner.message_hub.get_scalar('val/coco/bbox_mAP_50').current() > BOX_FLOOR
+
+
+def test_a_pose_model_learns_five_keypoints(figures: Path, tmp_path: Path) -> None:
+    """The layer of 17 keypoints is replaced, which the report says, and the loss falls."""
+    codec = dict(type='MSRAHeatmap', input_size=(64, 96), heatmap_size=(16, 24), sigma=1)
+    base = reduce(CONFIG_DIR / f'{RECIPES[1]}.py', dict(codec=codec), POSE, tmp_path)
+    values = dict(data_root=f'{figures}/', batch_size=4, num_workers=0, lr=2e-3, warmup=5, epochs=5, steps=[4])
+    runner = Runner.from_cfg(example('td-hm_uniformer_s_256x192_five_keypoints', base, values, tmp_path))
+    runner.train()
+    assert left_at_init(tmp_path) == {
+        f'left at init\thead.final_layer.{part}\t17 outputs in the file, 5 in the model' for part in ('weight', 'bias')
+    }
+    losses = runner.message_hub.get_scalar('train/loss').data[0]
+    assert sum(losses[-6:]) < 0.9 * sum(losses[:6]), losses
+    assert runner.message_hub.get_scalar('val/coco/AP').current() >= 0
+    flips = runner.val_dataloader.dataset.metainfo['flip_indices']
+    assert flips == [0, 2, 1, 4, 3]

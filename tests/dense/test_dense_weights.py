@@ -21,6 +21,7 @@ GOLDENS = Path(__file__).parents[1] / 'goldens/cases'
 DETECTOR = CONFIG_DIR / 'detection/mask_rcnn_uniformer_s_fpn_1x_coco.py'
 CASCADE = CONFIG_DIR / 'detection/cascade_mask_rcnn_uniformer_s_fpn_3x_ms_coco.py'
 ESTIMATOR = CONFIG_DIR / 'pose/td-hm_uniformer_s_256x192_coco.py'
+SEGMENTOR = CONFIG_DIR / 'segmentation/fpn_uniformer_s_hybrid_ade20k.py'
 
 
 def golden(name: str) -> dict[str, Any]:
@@ -146,7 +147,7 @@ def test_inits_of_the_hosts_refuse_files_without_weights_of_the_backbone(
         init(cfg, str(tmp_path / 'a.pth'), device='cpu')
 
 
-@pytest.mark.parametrize('config', [DETECTOR, ESTIMATOR], ids=['detector', 'pose model'])
+@pytest.mark.parametrize('config', [DETECTOR, ESTIMATOR, SEGMENTOR], ids=['detector', 'pose model', 'segmentor'])
 def test_image_side_below_32_is_rejected(config: Path) -> None:
     with pytest.raises(ValueError, match=r'the input is 64 x 31 \(H x W\).*at least 32 x 32: give a larger input'):
         build(config).eval()(torch.zeros(1, 3, 64, 31), None, mode='tensor')

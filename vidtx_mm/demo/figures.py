@@ -1,5 +1,5 @@
-"""Generated data set of stick figures and balls: boxes, masks and 17 keypoints for COCO, label maps for ADE20K, and a
-folder of images for each class.
+"""Generated data set of stick figures and balls: boxes, masks and 17 or 5 keypoints for COCO, label maps for ADE20K,
+and a folder of images for each class.
 
 An image shows one or two figures in random poses, from the front, and one or two balls on a mottled background. Later
 objects cover earlier ones: masks hold the visible part, and covered keypoints have visibility 1. The limbs of a figure
@@ -24,6 +24,7 @@ KEYPOINTS = (
     'nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow left_wrist '
     'right_wrist left_hip right_hip left_knee right_knee left_ankle right_ankle'
 ).split()
+FIVE_KEYPOINTS = ('nose', 'left_wrist', 'right_wrist', 'left_ankle', 'right_ankle')
 INDEX = {name: index for index, name in enumerate(KEYPOINTS)}
 LIMBS = [
     (f'{side}_{start}', f'{side}_{end}')
@@ -182,8 +183,9 @@ def make_scene(size: int, rng: Generator) -> Scene:
     return Scene(image, objects)
 
 
-# -- files: <root>/{train,val}/*.png, annotations/{instances,keypoints}_{train,val}.json, figures.json, for segmentation
-# <root>/ade/{images,annotations}/{training,validation}, for classification <root>/folders/{train,val}/{person,ball} ---
+# -- files: <root>/{train,val}/*.png, annotations/{instances,keypoints,five_keypoints}_{train,val}.json, figures.json;
+# for segmentation <root>/ade/{images,annotations}/{training,validation}, for classification
+# <root>/folders/{train,val}/{person,ball} -----------------------------------------------------------------------------
 
 
 def _annotation(thing: Object, number: int, image: int) -> dict[str, Any]:
@@ -203,6 +205,11 @@ def _annotation(thing: Object, number: int, image: int) -> dict[str, Any]:
         annotation['keypoints'] = [round(float(value), 2) for value in thing.keypoints.ravel()]
         annotation['num_keypoints'] = len(thing.keypoints)
     return annotation
+
+
+def _five_keypoints(annotation: dict[str, Any]) -> dict[str, Any]:
+    values = [annotation['keypoints'][3 * INDEX[name] + part] for name in FIVE_KEYPOINTS for part in range(3)]
+    return dict(annotation, keypoints=values, num_keypoints=len(FIVE_KEYPOINTS))
 
 
 def label_map(scene: Scene) -> np.ndarray:
@@ -250,6 +257,7 @@ def _write_split(root: Path, spec: FiguresSpec, split: str) -> None:
     for kind, chosen, categories in (
         ('instances', annotations, [person, ball]),
         ('keypoints', people, [dict(person, keypoints=KEYPOINTS, skeleton=skeleton)]),
+        ('five_keypoints', [*map(_five_keypoints, people)], [dict(person, keypoints=FIVE_KEYPOINTS)]),
     ):
         content = dict(images=images, annotations=chosen, categories=categories)
         (root / 'annotations' / f'{kind}_{split}.json').write_text(json.dumps(content))
