@@ -44,7 +44,7 @@ mean = [123.675, 116.28, 103.53]
 std = [58.395, 57.12, 57.375]
 model = dict(
     type='ImageClassifier',
-    data_preprocessor=dict(num_classes=num_classes, mean=mean, std=std, to_rgb=True),
+    data_preprocessor=dict(type='ClsDataPreprocessor', num_classes=num_classes, mean=mean, std=std, to_rgb=True),
     backbone=dict(
         type='vidtx_mm.ImageUniFormer',
         arch=arch,
@@ -63,7 +63,6 @@ model = dict(
     train_cfg=dict(augments=[dict(type='Mixup', alpha=0.8), dict(type='CutMix', alpha=1.0)]),
 )
 
-bgr_mean, bgr_std = mean[::-1], std[::-1]
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='RandomResizedCrop', scale=image_size, backend='pillow', interpolation='bicubic'),
@@ -83,8 +82,8 @@ train_pipeline = [
         mode='rand',
         min_area_ratio=0.02,
         max_area_ratio=1 / 3,
-        fill_color=bgr_mean,
-        fill_std=bgr_std,
+        fill_color=mean[::-1],  # BGR
+        fill_std=std[::-1],
     ),
     dict(type='PackInputs'),
 ]
@@ -117,7 +116,7 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type='Accuracy', topk=(1, 5))
+val_evaluator = dict(type='Accuracy', topk=(1, 5) if num_classes >= 5 else (1,))
 test_evaluator = val_evaluator
 
 train_cfg = dict(by_epoch=True, max_epochs=epochs, val_interval=1)
