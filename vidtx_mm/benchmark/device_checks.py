@@ -221,3 +221,20 @@ def many_groups(device: str) -> str:
         flat = [torch.cat([y.flatten().float().cpu() for y in result]) for result in results]
         words.append(require_close(name, flat[1], flat[0], 5e-2))
     return ', '.join(words)
+
+
+def views_in_chunks(device: str) -> str:
+    """A test that computes as many views at a time as fit in memory gives the features of all at once."""
+    from ..recognizer import VideoRecognizer
+
+    torch.manual_seed(0)
+    parts = dict(
+        backbone=dict(type='vidtx_mm.VideoSwin', **_SWIN),
+        cls_head=dict(type='vidtx_mm.VideoClsHead', in_channels=64, num_classes=5),
+        data_preprocessor=dict(type='mmaction.ActionDataPreprocessor'),
+    )
+    model = VideoRecognizer(**parts).to(device).eval()
+    views = torch.randn(2, 3, 3, *CLIP, device=device)
+    with torch.no_grad(), _exact_convolutions():
+        features, _ = model.extract_feat(views, test_mode=True)
+        return require_close('features', features, model.backbone(views.flatten(0, 1)), 1e-4)

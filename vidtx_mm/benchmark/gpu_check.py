@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from .device_checks import CHECKS, FAMILIES, MODELS, DeviceChecks, Skipped, many_groups
+from .device_checks import CHECKS, FAMILIES, MODELS, DeviceChecks, Skipped, many_groups, views_in_chunks
 from .device_tables import SPEED_UPS, TINY_PAIRS, Models, kernel_times, targets
 from .gemm import square_rate
 from .pairs import PAIRS
@@ -73,6 +73,7 @@ class GpuCheck:
         """Yield subject, name and function of each item; the function returns its result in words."""
         yield 'device', 'matrix products', self._gemm_rate
         yield 'device', 'many groups', partial(many_groups, self.device)
+        yield 'device', 'views of a test', partial(views_in_chunks, self.device)
         for name in ('vivit',) if self.small else MODELS:
             checks = self._checks(name)
             for check, method in CHECKS.items():
