@@ -65,7 +65,7 @@ HOST = (
         '1',
         'pip install -e ".[recognition]"  # in a checkout; installs the rest too',
     ),
-    require('torch', '2.1', '3'),
+    require('torch', '2.4', '3'),
     require('mmengine', '0.10.7', '1'),
     require('mmaction2', '1.2', '2'),
     require('importlib_metadata', '1', '100'),
@@ -84,7 +84,7 @@ CAPABILITIES = (
     ),
     Capability('video decoding', (), probes.decoders, 'pip install av opencv-contrib-python', required=True),
     Capability('mim', (require('openmim', '0.3.9', '1'), require('setuptools', '40', '82')), probes.mim, MIM),
-    Capability('GPU', (require('torch', '2.1', '3'),), probes.gpu, ''),
+    Capability('GPU', (require('torch', '2.4', '3'),), probes.gpu, ''),
     Capability('detection', (*DENSE, require('mmdet', '3.3', '4')), probes.detection, OPERATORS),
     Capability(
         'pose',

@@ -70,7 +70,7 @@ def test_bare_python_from_a_clone(run_python: RunPython, tmp_path: Path) -> None
     done = run_python(['-S', DOCTOR], tmp_path)
     assert done.returncode == 1
     assert 'Traceback' not in done.stdout
-    for needed in ('pip install -e ".[recognition]"', '"torch>=2.1', '"mmaction2>=1.2', 'mmcv-lite==2.1.0', '"av>=17'):
+    for needed in ('pip install -e ".[recognition]"', '"torch>=2.4', '"mmaction2>=1.2', 'mmcv-lite==2.1.0', '"av>=17'):
         assert needed in done.stdout, needed
 
 
@@ -78,7 +78,7 @@ def test_bare_python_from_a_clone(run_python: RunPython, tmp_path: Path) -> None
     'absent, lines',
     [
         ('mmaction', ['mmaction2 is not installed', 'pip install "mmaction2>=1.2,<2"']),
-        ('torch', ['torch is not installed', 'pip install "torch>=2.1,<3"']),
+        ('torch', ['torch is not installed', 'pip install "torch>=2.4,<3"']),
         ('importlib_metadata', ['pip install importlib_metadata', 'importlib_metadata is not installed']),
         ('cv2', ['cv2 is not installed, so no test clip can be written']),
     ],
@@ -104,7 +104,7 @@ def test_complete_installation_has_no_problems() -> None:
         ('detection', {'mmcv-lite': '2.1.0'}, 'mmcv and mmcv-lite are both installed and overwrite each other'),
         ('recognition', {'mmcv': '2.2.0'}, 'mmcv 2.2.0 is too new: a version below 2.2 is needed'),
         ('recognition', {'mmcv': None}, 'mmcv or mmcv-lite is not installed'),
-        ('recognition', {'torch': '2.0.1'}, 'torch 2.0.1 is too old: 2.1 or newer is needed'),
+        ('recognition', {'torch': '2.0.1'}, 'torch 2.0.1 is too old: 2.4 or newer is needed'),
         ('recognition', {'mmengine': '0.8.5'}, 'mmengine 0.8.5 is too old: 0.10.7 or newer is needed'),
         ('detection', {'mmcv': None, 'mmcv-lite': '2.1.0'}, 'mmcv is not installed'),
         ('detection', {'mmdet': None}, 'mmdet is not installed'),

@@ -37,6 +37,34 @@ assert loaded['log_scalars']['loss'].statistics('mean') == 0.5, loaded
 assert loaded['runtime_info']['eta'] == 3, loaded
 """
 
+# A web address, for which MMEngine asks torch to unpickle everything.
+PICKLE = """
+import os
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+import torch
+from mmengine.runner import CheckpointLoader
+
+
+class Payload:
+    def __reduce__(self):
+        return os.mkdir, ('ran',)
+
+
+torch.save(Payload(), 'hostile.pth')
+server = ThreadingHTTPServer(('127.0.0.1', 0), SimpleHTTPRequestHandler)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+os.environ.update(TORCH_HOME=os.getcwd(), NO_PROXY='*')
+for place in ('hostile.pth', f'http://127.0.0.1:{server.server_port}/hostile.pth'):
+    try:
+        CheckpointLoader.load_checkpoint(place, map_location='cpu')
+    except Exception as error:
+        print(error)
+assert Path('hub/checkpoints/hostile.pth').exists()
+assert not Path('ran').exists(), 'the code was executed'
+"""
+
 # A run of one epoch in work_dir, and one that resumes from what it left.
 RUNNER = """
 from pathlib import Path
@@ -256,6 +284,7 @@ CASES = {
     'drn': Case('import mmaction.models', r"No module named 'mmaction\.models\.localizers\.drn'"),
     'multimodal': Case('import mmaction.models', r"No module named 'timm'|cannot import name .* from 'transformers"),
     'weights_only': Case(CHECKPOINT, r'Weights only load failed'),
+    'pickle': Case(PICKLE, r'the code was executed'),
     'meta_config': Case(META_CONFIG, r'the text was executed'),
     'weights_config': Case(WEIGHTS_CONFIG, r'the text was executed'),
     'resume': Case(RESUME, r'PytorchStreamReader'),

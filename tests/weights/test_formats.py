@@ -68,23 +68,6 @@ def test_what_mmengine_writes_beside_weights_is_met_without_running_it(tmp_path)
     assert set(torch.serialization.get_safe_globals()) == allowed
 
 
-@pytest.mark.parametrize('name', ['mmengine.logging.history_buffer.HistoryBuffer', 'numpy.core.multiarray.scalar'])
-def test_logs_of_mmengine_are_refused_clearly_before_torch_2_4(tmp_path, monkeypatch, name):
-    """There ``weights_only`` knows no further names and words its refusal otherwise; nothing falls back to pickle."""
-    calls = []
-
-    def load(*args, **kwargs):
-        calls.append(kwargs)
-        raise pickle.UnpicklingError(f'Weights only load failed. WeightsUnpickler error: Unsupported class {name}')
-
-    torch.save(WEIGHTS, tmp_path / 'epoch_1.pth')
-    monkeypatch.delattr(torch.serialization, 'add_safe_globals')
-    monkeypatch.setattr(torch, 'load', load)
-    with pytest.raises(CheckpointError, match=rf'the object {name}\. None .*torch 2\.4 and newer skip it.*torch\.save'):
-        open_checkpoint(tmp_path / 'epoch_1.pth')
-    assert [call['weights_only'] for call in calls] == [True]
-
-
 class Hostile:
     """Creates a file when it is unpickled."""
 

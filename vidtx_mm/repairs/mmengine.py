@@ -1,10 +1,11 @@
 """Repairs of mmengine: loading of its own checkpoints, distributed training on the CPU, and its logged losses."""
 
+import codecs
 import functools
 import importlib
 import pickle
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
@@ -12,12 +13,11 @@ from typing import Any
 from vidtx_mm.repairs.environment import installed, package_folder, release
 
 
-def loads_weights_only() -> bool:
-    return release('torch') >= (2, 6) and installed('mmengine')
+def reads_checkpoints() -> bool:
+    return installed('mmengine')
 
 
-class _OneCycle:
-    """Stand-in for OneCycleParamScheduler, through which a checkpoint names its annealing functions."""
+_OneCycle = type('OneCycleParamScheduler', (), {'__module__': 'mmengine.optim.scheduler.param_scheduler'})
 
 
 def _method(owner: Any, name: str) -> Any:
@@ -37,31 +37,58 @@ def _method(owner: Any, name: str) -> Any:
     raise pickle.UnpicklingError(f'getattr({owner!r}, {name!r}) is not allowed in a checkpoint: it could run code')
 
 
+def _called(path: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that torch finds under the name by which checkpoints call it."""
+
+    def stand_in(*args: Any) -> Any:
+        return function(*args)
+
+    stand_in.__module__, _, stand_in.__name__ = path.rpartition('.')
+    stand_in.__qualname__ = stand_in.__name__
+    return stand_in
+
+
 @contextmanager
 def allow_checkpoint_globals(module: ModuleType) -> Iterator[None]:
     yield
     import numpy as np
     import torch
 
-    home = 'numpy._core.multiarray' if release('numpy') >= (2, 0) else 'numpy.core.multiarray'
-    numpy_core = importlib.import_module(home)
+    numpy_core = importlib.import_module('numpy._core' if release('numpy') >= (2, 0) else 'numpy.core')
     codes = np.typecodes['AllInteger'] + np.typecodes['AllFloat'] + '?'
     rebuild = [
-        (getattr(numpy_core, name), f'{written_as}.multiarray.{name}')
+        _called(f'{written_as}.multiarray.{name}', getattr(numpy_core.multiarray, name))
         for name in ('_reconstruct', 'scalar')
         for written_as in ('numpy.core', 'numpy._core')
     ]
     torch.serialization.add_safe_globals(
         [
             module.HistoryBuffer,
-            (_OneCycle, 'mmengine.optim.scheduler.param_scheduler.OneCycleParamScheduler'),
-            (_method, 'builtins.getattr'),
+            _OneCycle,
+            _called('builtins.getattr', _method),
+            _called('_codecs.encode', codecs.encode),  # of bytes; torch 2.6 and newer allow it themselves
             np.ndarray,
             np.dtype,
             *{type(np.dtype(code)) for code in codes},
             *rebuild,
         ]
     )
+
+
+class _WeightsOnly(ModuleType):
+    """Proxy of torch with the default of ``torch.load`` from torch 2.6 on; torch itself is not modified."""
+
+    def __getattr__(self, name: str) -> Any:
+        import torch
+
+        return functools.partial(torch.load, weights_only=True) if name == 'load' else getattr(torch, name)
+
+
+@contextmanager
+def load_weights_only(module: ModuleType) -> Iterator[None]:
+    yield
+    module.torch = _WeightsOnly('torch')  # type: ignore[attr-defined]
+    module.load_url = functools.partial(module.load_url, weights_only=True)  # type: ignore[attr-defined]
 
 
 def lacks_cuda() -> bool:

@@ -231,12 +231,11 @@ def _first_line(error: BaseException) -> str:
 
 
 def _refused(path: Path, error: pickle.UnpicklingError) -> CheckpointError:
-    found = re.search(r'(?:GLOBAL|Unsupported class) ([\w.]+)', str(error))  # the latter before torch 2.4
+    found = re.search(r'GLOBAL ([\w.]+)', str(error))
     name = found.group(1) if found else ''
     what = f'the object {name}' if name else 'instructions that tensors do not need'
-    newer = f'torch 2.4 and newer skip it, torch {torch.__version__} cannot. ' if name in LOGS and not _skips() else ''
     return CheckpointError(
-        f'{path} is not a plain checkpoint: besides tensors it has {what}. None of it was run. {newer}If you trust the '
+        f'{path} is not a plain checkpoint: besides tensors it has {what}. None of it was run. If you trust the '
         'file, save only its weights where it was written: torch.save(model.state_dict(), ...)'
     )
 
@@ -271,17 +270,9 @@ LOGS = (
 INERT = tuple(map(_inert, LOGS))
 
 
-def _skips() -> bool:
-    """Return whether this torch can allow names in ``weights_only`` (2.4 and newer)."""
-    return hasattr(torch.serialization, 'add_safe_globals')
-
-
 @contextmanager
 def _inert_globals() -> Iterator[None]:
     """Allow exactly the names of ``LOGS`` in ``weights_only``, replaced by ``INERT``."""
-    if not _skips():
-        yield
-        return
     saved = torch.serialization.get_safe_globals()
     torch.serialization.clear_safe_globals()
     torch.serialization.add_safe_globals(list(INERT))
