@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
+from vidtx_mm.apis.configs import find_config
 from vidtx_mm.apis.make_lists import make_lists
 from vidtx_mm.cli import main
 from vidtx_mm.labels import class_names
@@ -70,6 +72,35 @@ def test_something_v1_frames(tmp_path: Path) -> None:
     make_lists('ssv1', tmp_path / 'rawframes', tmp_path, tmp_path)
     assert lines(tmp_path / 'sthv1_train_list_rawframes.txt') == ['100218 3 0']
     assert lines(tmp_path / 'sthv1_val_list_rawframes.txt') == ['42 3 0']
+
+
+EPIC_HEADER = (
+    'narration_id,participant_id,video_id,narration_timestamp,start_timestamp,stop_timestamp,start_frame,stop_frame,'
+    'narration,verb,verb_class,noun,noun_class,all_nouns,all_noun_classes\n'
+)
+
+
+def epic_row(name: str, verb: object, noun: object) -> str:
+    times = '00:00:01.089,00:00:00.14,00:00:03.37,8,202'
+    return f'{name},P01,P01_01,{times},"open, slowly",open,{verb},door,{noun},"[\'door\', \'cup\']","[3, 13]"\n'
+
+
+def test_epic_kitchens(tmp_path: Path) -> None:
+    """Segments have the names of their narrations; a line has the noun first, as the heads of the config."""
+    touch(tmp_path, 'segments/P01_01_0.mp4', 'segments/P08/P08_09_7.mp4')
+    (tmp_path / 'EPIC_100_train.csv').write_text(
+        EPIC_HEADER + epic_row('P01_01_0', 3, 299) + epic_row('P01_01_1', 1, 1)
+    )
+    (tmp_path / 'EPIC_100_validation.csv').write_text(EPIC_HEADER + epic_row('P08_09_7', 96, 0))
+    train, val = make_lists('epic_kitchens100', tmp_path / 'segments', tmp_path, tmp_path)
+    config = Config.fromfile(find_config('vivit_l_fe_epic'))
+    assert [Path(config.ann_file_train).name, Path(config.ann_file_val).name] == [train.file.name, val.file.name]
+    assert lines(train.file) == ['P01_01_0.mp4 299 3'] and train.missing == ['P01_01_1']
+    assert lines(val.file) == ['P08/P08_09_7.mp4 0 96'] and (train.published, val.published) == (67217, 9668)
+    for row, message in ((epic_row('P01_01_0', 97, 1), 'verb 97; there are 300 nouns and 97 verbs'), ('a,b\n', 'None')):
+        (tmp_path / 'EPIC_100_train.csv').write_text(EPIC_HEADER + row)
+        with pytest.raises(ValueError, match=f'EPIC_100_train.csv line 2: .*{message}'):
+            make_lists('epic_kitchens100', tmp_path / 'segments', tmp_path, tmp_path)
 
 
 def test_ucf101(tmp_path: Path) -> None:

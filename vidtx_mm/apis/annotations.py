@@ -2,13 +2,13 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from vidtx_mm.labels import class_names
 
-Labels = dict[str, int]  # name of a clip, without folder and extension, to its class
+Labels = Mapping[str, int | str]  # name of a clip, without folder and extension, to its class, or classes: '12 3'
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class DataSet:
         lists: name of the list of a part, with {part}, {split} and {kind} ('videos' or 'rawframes').
     """
 
-    read: Callable[[Path, int], dict[str, Labels]]
+    read: Callable[[Path, int], Mapping[str, Labels]]
     counts: dict[str, tuple[int, ...]]
     lists: str
 
@@ -36,8 +36,8 @@ def find(folder: Path, *names: str) -> Path:
     )
 
 
-def _kinetics(classes: str) -> Callable[[Path, int], dict[str, Labels]]:
-    def read(folder: Path, split: int) -> dict[str, Labels]:
+def _kinetics(classes: str) -> Callable[[Path, int], Mapping[str, Labels]]:
+    def read(folder: Path, split: int) -> Mapping[str, Labels]:
         index = {name: label for label, name in enumerate(class_names(classes))}
         files = {
             'train': find(folder, 'train.csv', 'kinetics_train.csv', 'train.txt'),
@@ -62,7 +62,7 @@ def _kinetics_rows(file: Path, index: dict[str, int], classes: str) -> Iterator[
                 ) from error
 
 
-def _something_v2(folder: Path, split: int) -> dict[str, Labels]:
+def _something_v2(folder: Path, split: int) -> Mapping[str, Labels]:
     index = {name: label for label, name in enumerate(class_names('sthv2'))}
     parts = {}
     for part, name in (('train', 'train.json'), ('val', 'validation.json')):
@@ -73,7 +73,7 @@ def _something_v2(folder: Path, split: int) -> dict[str, Labels]:
     return parts
 
 
-def _something_v1(folder: Path, split: int) -> dict[str, Labels]:
+def _something_v1(folder: Path, split: int) -> Mapping[str, Labels]:
     index = {name: label for label, name in enumerate(class_names('sthv1'))}
     parts = {}
     for part, name in (('train', 'train'), ('val', 'validation')):
@@ -83,7 +83,7 @@ def _something_v1(folder: Path, split: int) -> dict[str, Labels]:
     return parts
 
 
-def _ucf101(folder: Path, split: int) -> dict[str, Labels]:
+def _ucf101(folder: Path, split: int) -> Mapping[str, Labels]:
     index = {name: label for label, name in enumerate(class_names('ucf101'))}
     parts = {}
     for part, name in (('train', 'trainlist'), ('val', 'testlist')):
@@ -93,14 +93,36 @@ def _ucf101(folder: Path, split: int) -> dict[str, Labels]:
     return parts
 
 
-def _hmdb51(folder: Path, split: int) -> dict[str, Labels]:
-    parts: dict[str, Labels] = {'train': {}, 'val': {}}
+def _hmdb51(folder: Path, split: int) -> Mapping[str, Labels]:
+    parts: dict[str, dict[str, int]] = {'train': {}, 'val': {}}
     for label, name in enumerate(class_names('hmdb51')):
         for line in find(folder, f'{name}_test_split{split}.txt').read_text().splitlines():
             video, use = line.split()
             if use in '12':
                 parts['train' if use == '1' else 'val'][Path(video).stem] = label
     return parts
+
+
+def _epic_kitchens(folder: Path, split: int) -> Mapping[str, Labels]:
+    files = {'train': 'EPIC_100_train.csv', 'val': 'EPIC_100_validation.csv'}
+    return {part: dict(_epic_rows(find(folder, name))) for part, name in files.items()}
+
+
+def _epic_rows(file: Path) -> Iterator[tuple[str, str]]:
+    nouns, verbs = (len(class_names(f'epic_kitchens100_{kind}')) for kind in ('noun', 'verb'))
+    with file.open(newline='', encoding='utf-8-sig') as stream:
+        for number, row in enumerate(csv.DictReader(stream), start=2):
+            try:
+                name, noun, verb = row['narration_id'], int(row['noun_class']), int(row['verb_class'])
+            except (KeyError, TypeError, ValueError) as error:
+                raise ValueError(
+                    f'{file} line {number}: {error}; expected a csv with narration_id, noun_class and verb_class'
+                ) from error
+            if not (0 <= noun < nouns and 0 <= verb < verbs):
+                raise ValueError(
+                    f'{file} line {number}: noun {noun}, verb {verb}; there are {nouns} nouns and {verbs} verbs, from 0'
+                )
+            yield name, f'{noun} {verb}'
 
 
 def _label(index: dict[str, int], name: str, file: Path) -> int:
@@ -121,6 +143,9 @@ DATA_SETS = {
     ),
     'ssv2': DataSet(_something_v2, {'train': (168913,), 'val': (24777,)}, 'sthv2_{part}_list_{kind}.txt'),
     'ssv1': DataSet(_something_v1, {'train': (86017,), 'val': (11522,)}, 'sthv1_{part}_list_{kind}.txt'),
+    'epic_kitchens100': DataSet(
+        _epic_kitchens, {'train': (67217,), 'val': (9668,)}, 'epic_kitchens100_{part}_list_{kind}.txt'
+    ),
     'ucf101': DataSet(
         _ucf101, {'train': (9537, 9586, 9624), 'val': (3783, 3734, 3696)}, 'ucf101_{part}_split_{split}_{kind}.txt'
     ),

@@ -19,9 +19,9 @@ from .frame import command as make_command
 def command(data_set: str, videos: Path, out: Path | None, **options: Any) -> None:
     """Write the lists of training and validation videos that the configs name.
 
-    DATA_SET is kinetics400, kinetics600, kinetics700, ssv2, ssv1, ucf101, hmdb51, or folder for a folder of videos for
-    each class. Classes are numbered as in MMAction2. Says how many clips the lists hold, how many are published, and
-    which annotated ones have no file.
+    DATA_SET is kinetics400, kinetics600, kinetics700, ssv2, ssv1, epic_kitchens100, ucf101, hmdb51, or folder for a
+    folder of videos for each class. Classes are numbered as in MMAction2, those of EPIC-Kitchens as in its files. Says
+    how many clips the lists hold, how many are published, and which annotated ones have no file.
     """
     from vidtx_mm.apis.make_lists import make_lists
 
