@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import re
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +86,12 @@ def test_config_matches_its_entry(model: dict[str, Any]) -> None:
         assert cfg.checkpoint in {other['Weights'] for other in MODELS if other['Weights'] != ['']}
 
 
-def test_model_zoo_page_is_up_to_date() -> None:
+def test_model_zoo_page_is_up_to_date_and_narrow() -> None:
     spec = importlib.util.spec_from_file_location('model_zoo', ROOT / 'tools' / 'model_zoo.py')
     model_zoo = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(model_zoo)
     page = (ROOT / 'docs' / 'model_zoo.md').read_text(encoding='utf-8')
     assert page == model_zoo.page(model_zoo.read_families(ROOT)), 'run python tools/model_zoo.py'
+    assert all(f'[{model["Name"]}](../{model["Config"]})' in page for model in MODELS)
+    rows = [re.sub(r'\]\([^)]+\)', ']', line) for line in page.splitlines() if line.startswith('|')]
+    assert max(map(len, rows)) <= 140  # as rendered, without the addresses

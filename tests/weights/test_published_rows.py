@@ -23,6 +23,7 @@ from vivit_forms import mmaction_vit
 
 import vidtx_mm  # noqa: F401  repairs the host before MMAction2 is imported
 from vidtx_mm.benchmark.complexity import build_on_meta
+from vidtx_mm.labels import class_names
 from vidtx_mm.weights import CheckpointError
 from vidtx_mm.weights.formats import open_checkpoint
 from vidtx_mm.weights.labels import PERMUTATIONS
@@ -146,6 +147,8 @@ def test_the_config_of_a_row_takes_its_file_whole(row: dict[str, Any]) -> None:
     assert report.coverage == 1
     assert not report.keys('left at init')
     assert all(key.endswith('relative_position_index') for key in report.keys('dropped'))
+    if names := runpy.run_path(str(ROOT / row['Config'])).get('classes'):
+        assert len(class_names(names)) == CLASSES[row['Metadata']['Training Data']]
     order = ORDERS.get((row['Source Format'], row['Metadata']['Training Data']))
     assert any("MMAction2's label map" in note for note in report.notes) == bool(order)
     bias = next(key for key in shapes if re.fullmatch(CLASSIFIER_BIAS, key))
