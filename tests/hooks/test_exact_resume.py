@@ -1,6 +1,7 @@
 """A resumed run is the uninterrupted one, to the last digit."""
 
 import pickle
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 import toy
 from mmengine.hooks import Hook
+from mmengine.optim.optimizer import amp_optimizer_wrapper
 from mmengine.runner import CheckpointLoader, Runner
 
 from vidtx_mm.hooks.exact_resume import SeededDataset
@@ -55,6 +57,24 @@ def test_curve_and_weights_are_the_same(case: str, tmp_path: Path) -> None:
     for part in ('state_dict', 'ema_state_dict'):
         assert found.get(part, {}).keys() == expected.get(part, {}).keys()
         assert all(torch.equal(found[part][key], value) for key, value in expected.get(part, {}).items()), part
+
+
+@pytest.mark.filterwarnings('ignore::FutureWarning')
+def test_loss_scale_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mixed precision whose loss scale grows at every second step, interrupted between two halves of a step."""
+    monkeypatch.setattr(amp_optimizer_wrapper, 'is_cuda_available', lambda: True)
+    monkeypatch.setattr(amp_optimizer_wrapper, 'GradScaler', partial(torch.amp.GradScaler, 'cpu'))
+    scale = dict(init_scale=4.0, growth_interval=2)
+    amp = dict(type='AmpOptimWrapper', dtype='bfloat16', loss_scale=scale, accumulative_counts=2)
+    settings = dict(optim_wrapper=amp, checkpoint=dict(interval=1, by_epoch=False))
+    interrupted(tmp_path / 'parts', 5, **settings)
+    run = toy.runner(tmp_path / 'whole', **settings)
+    run.train()
+    assert run.optim_wrapper.loss_scaler.get_scale() > 4
+    assert toy.curve(tmp_path / 'parts') == toy.curve(tmp_path / 'whole')
+    found, expected = last_checkpoint(tmp_path / 'parts'), last_checkpoint(tmp_path / 'whole')
+    assert found['optimizer']['loss_scaler'] == expected['optimizer']['loss_scaler']
+    assert all(torch.equal(found['state_dict'][key], value) for key, value in expected['state_dict'].items())
 
 
 def test_a_seed_that_the_run_chose_itself_is_resumed(tmp_path: Path) -> None:
