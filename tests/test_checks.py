@@ -15,6 +15,7 @@ REGISTRIES = (MODELS, DATASETS, HOOKS, METRICS, TRANSFORMS, WEIGHT_INITIALIZERS)
 # Values of the arguments that have no default.
 REQUIRED: dict[str, Any] = dict(
     ann_file='list.txt',
+    backbone=dict(type='vidtx_mm.VideoSwin'),
     checkpoint='a.pth',
     class_splits=[3, 2],
     clip_len=4,
@@ -119,6 +120,12 @@ MESSAGES = [
     ('SafeCheckpointHook', dict(interval=0), 'interval=0: give a positive integer, or -1 for none'),
     ('SafeCheckpointHook', dict(max_keep_ckpts=0), 'max_keep_ckpts=0: give a positive integer, or -1 for all'),
     ('SafeCheckpointHook', dict(save_best='best'), "save_best='best': Cannot infer the rule for key best"),
+    ('VideoRecognizer', dict(backbone=3), 'backbone=3: give a dict with a type'),
+    (
+        'VideoRecognizer',
+        dict(test_cfg=dict(max_testing_views=0)),
+        "test_cfg={'max_testing_views': 0}: give a dict",
+    ),
     ('NonFiniteGuard', dict(max_skips=-1), 'max_skips=-1: give an integer of at least 0'),
     ('FromPretrained', dict(checkpoint=''), "checkpoint='': give a path or a web address"),
     ('FromPretrained', dict(keep_init=3), 'keep_init=3: give a string'),

@@ -26,7 +26,7 @@ RULES = {
     'hooks': {'.checks', '.datasets', '.registry', 'numpy', 'torch', 'mmengine', 'mmaction'},
     'reporting': {'numpy', 'cv2', 'matplotlib'},
     'optim': {'.checks', '.registry', 'torch', 'mmengine'},
-    'recognizer': {'.registry', 'torch', 'mmengine', 'mmaction'},
+    'recognizer': {'.checks', '.registry', 'torch', 'mmengine', 'mmaction'},
     'weights': {'.checks', '.layers.position', 'torch', 'numpy', 'safetensors', 'msgpack', 'huggingface_hub'},
     'weights.initializers': {'.checks', '.weights', '.registry', 'torch', 'mmengine'},
     'weights.hooks': {'.weights', '.registry', 'torch', 'mmengine'},

@@ -4,6 +4,7 @@ The type hints of a constructor say which values it takes; ``Annotated[int, Rule
 (``vidtx_mm.registry``) wraps the constructor in :func:`checked`.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, wraps
@@ -146,7 +147,7 @@ def checked(init: Callable[..., None]) -> Callable[..., None]:
                     check(name, given[name], hints()[name])
             init(self, *args, **kwargs)
         except (TypeError, ValueError) as error:
-            if type(error) in (TypeError, ValueError) and not str(error).startswith(f'{owner}: '):
+            if type(error) in (TypeError, ValueError) and not re.match(r'[A-Z]\w+: ', str(error)):
                 error.args = (f'{owner}: {error}',)
             raise
 

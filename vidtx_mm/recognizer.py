@@ -3,17 +3,26 @@
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from mmaction.models.recognizers import Recognizer3D
 from mmengine.logging import MMLogger
 from torch import Tensor
 
+from vidtx_mm.checks import Cfg, Positive, Rule, fits
 from vidtx_mm.registry import MODELS
 
 CPU_VALUES = 2**19  # input values of a chunk for each thread; the activations of larger ones leave the cache
 CUDA_SHARE = 0.5  # of the free memory
+
+TestCfg = Annotated[
+    dict,
+    Rule(
+        'a dict with a positive integer as max_testing_views',
+        lambda cfg: fits(cfg.get('max_testing_views'), Positive | None),
+    ),
+]
 
 
 @MODELS.register_module()
@@ -25,8 +34,16 @@ class VideoRecognizer(Recognizer3D):
     a chunk does not fit after all; ``test_cfg.max_testing_views`` fixes it, for batches of one video.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        backbone: Cfg,
+        cls_head: Cfg | None = None,
+        neck: Cfg | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: TestCfg | None = None,
+        data_preprocessor: Cfg | None = None,
+    ) -> None:
+        super().__init__(backbone, cls_head, neck, train_cfg, test_cfg, data_preprocessor)
         self._chunk_sizes: dict[tuple[int, ...], int] = {}  # by the shape of a view
 
     def extract_feat(self, inputs: Tensor, *args: Any, test_mode: bool = False, **kwargs: Any) -> tuple:

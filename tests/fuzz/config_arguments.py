@@ -34,11 +34,12 @@ def _parts(path: Path) -> dict[str, Any]:
 
 def _build(parts: dict[str, Any]) -> None:
     parts = copy.deepcopy(parts)
-    preprocessor = parts['model'].pop('data_preprocessor')
+    preprocessor = parts['model'].get('data_preprocessor')
     with DefaultScope.overwrite_default_scope('mmaction'):
+        if isinstance(preprocessor, dict) and 'type' in preprocessor:  # it cannot be built on the meta device
+            MODELS.build(parts['model'].pop('data_preprocessor'))
         with torch.device('meta'):
             model = MODELS.build(parts['model'])
-        MODELS.build(preprocessor)
         for name in LOADERS:
             DATASETS.build(dict(parts[name]['dataset'], lazy_init=True))
         for metric in (parts['val_evaluator'], parts['test_evaluator']):

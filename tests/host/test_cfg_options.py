@@ -63,7 +63,7 @@ def test_variables_of_a_base(config: Path) -> None:
 
 
 def test_a_value_that_the_config_cannot_use(config: Path) -> None:
-    with pytest.raises(TypeError):
+    with pytest.raises(ValueError, match=r"config.py cannot be read with width='wide' \(can't multiply.*give values"):
         Config.fromfile(config).merge_from_dict(dict(width='wide'))
 
 

@@ -58,6 +58,9 @@ def _evaluated(module: ModuleType, filename: str, variables: Mapping[str, Any]) 
     module.RemoveAssignFromAST = WithValues  # type: ignore[attr-defined]
     try:
         return module.Config._file2dict(filename)[0]
+    except Exception as error:  # of the config's own code
+        given = ', '.join(f'{name}={value!r}' for name, value in variables.items())
+        raise ValueError(f'{filename} cannot be read with {given} ({error}): give values that it can use') from error
     finally:
         module.RemoveAssignFromAST = original  # type: ignore[attr-defined]
 
