@@ -1,9 +1,5 @@
 """Time the training pipelines of configs, beside other decoders and another checkout."""
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +12,7 @@ import cv2
 import numpy as np
 
 from . import data_side
+from .checkouts import Child
 
 
 def write_video(path: Path, width: int, height: int, frames: int = 300, seed: int = 0) -> None:
@@ -57,42 +54,16 @@ class Side:
     checkout: Path | None = None
 
 
-class Child:
-    """The process of a side."""
-
-    def __init__(self, side: Side, config: Path, videos: list[str]) -> None:
-        self.side = side
-        config = side.checkout / 'configs' / config.name if side.checkout else config
-        argument = json.dumps(dict(config=str(config), videos=videos, decoder=side.decoder))
-        root = side.checkout or Path(__file__).parents[2]
-        env = dict(os.environ, PYTHONPATH=str(root), OMP_NUM_THREADS='1')
-        self.process = subprocess.Popen(
-            [sys.executable, '-W', 'ignore', data_side.__file__, argument],
-            env=env,
-            text=True,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-
-    def __call__(self, name: str, *arguments: Any) -> Any:
-        """Run a method of ``data_side.Clips``."""
-        assert self.process.stdin and self.process.stdout
-        try:
-            print(json.dumps([name, arguments]), file=self.process.stdin, flush=True)
-            return json.loads(self.process.stdout.readline())
-        except (BrokenPipeError, ValueError):
-            raise RuntimeError(f'{self.side.name}: the process ended with an error, see above') from None
-
-    def close(self) -> None:
-        assert self.process.stdin
-        self.process.stdin.close()
-        self.process.wait()
+def _child(side: Side, config: Path, videos: list[str]) -> Child:
+    config = side.checkout / 'configs' / config.name if side.checkout else config
+    argument = dict(config=str(config), videos=videos, decoder=side.decoder)
+    return Child(side.name, data_side.__file__, argument, side.checkout)
 
 
 @contextmanager
 def _children(sides: list[Side], config: Path, videos: list[str]) -> Iterator[list[Child]]:
     with ExitStack() as stack:
-        children = [Child(side, config, videos) for side in sides]
+        children = [_child(side, config, videos) for side in sides]
         for child in children:
             stack.callback(child.close)
         yield children

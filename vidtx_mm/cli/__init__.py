@@ -28,6 +28,8 @@ COMMANDS = (
     'complexity',
     'benchmark',
     'benchmark-data',
+    'benchmark-views',
+    'benchmark-ddp',
     'benchmark-step',
     'benchmark-serving',
     'gpu-check',
