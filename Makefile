@@ -1,7 +1,8 @@
 # make setup        create .venv for recognition, its tests and the demo; compiles nothing
-# make setup-dense  create .venv-dense with mmdet, mmpose and the operators of mmcv, which are compiled if no wheel fits
+# make setup-dense  create .venv-dense with mmdet, mmpose, mmsegmentation, mmpretrain and the operators of mmcv, which
+#                   are compiled if no wheel fits
 # make test         both, then ruff, mypy and all tests
-# make test-dense   tests of detection and pose
+# make test-dense   tests of detection, pose, segmentation and ImageNet
 # make demo         setup, then train and test a small Video Swin on generated clips
 # make lint         setup, then ruff and mypy
 # make clean        remove the environments, caches and work_dirs/demo
@@ -62,7 +63,7 @@ $(DENSE_STAMP): $(STAMP) constraints-dense.txt tools/install_mmcv.py
 	@echo "[3/5] mmcv with operators"
 	@$(DENSE_PIP) -q -c $(DENSE)/constraints.txt mmengine
 	@$(DENSE)/bin/python tools/install_mmcv.py
-	@echo "[4/5] mmdet, MMAction2, test tools and vidtx_mm"
+	@echo "[4/5] mmdet, mmsegmentation, mmpretrain, MMAction2, test tools and vidtx_mm"
 	@$(DENSE_PIP) -c $(DENSE)/constraints.txt --no-build-isolation -e '.[dense]' openmim pytest pytest-xdist \
 		| grep --line-buffered -E '^(Collecting|Processing|Building|Installing)'
 	@echo "[5/5] mmpose, without its dependency chumpy, which does not install"

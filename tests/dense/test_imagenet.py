@@ -20,6 +20,7 @@ from test_dense_weights import backbone_file, golden
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vidtx_mm.benchmark.kinds import count_file
 from vidtx_mm.weights import CheckpointError, load_pretrained
 from vidtx_mm.weights.formats import open_checkpoint
 from vidtx_mm.weights.load import adapt
@@ -113,6 +114,15 @@ def test_header_and_entry_agree(name: str) -> None:
     header = ast.get_docstring(ast.parse(CONFIGS[name].read_text()))
     assert f'top-1 {ROWS[name]["Results"][0]["Metrics"]["Top 1 Accuracy"]}' in header
     assert f'{PARAMETERS[name] / 1e6:.1f}M' in ' '.join(header.split())
+
+
+@pytest.mark.parametrize(
+    'name', ['uniformer_s_in1k', 'uniformer_s_plus_in1k', 'uniformer_xs_in1k', 'uniformer_l_ls_in1k']
+)
+def test_multiply_adds_are_the_published_ones(name: str) -> None:
+    shape, counted = count_file(CONFIGS[name])
+    assert shape == (3, 224, 224) and counted.parameters == PARAMETERS[name]
+    assert counted.macs == pytest.approx(ROWS[name]['Metadata']['FLOPs'], rel=0.02)
 
 
 @pytest.mark.parametrize('path', CONFIGS.values(), ids=lambda path: path.stem)

@@ -1,4 +1,4 @@
-"""Count multiply-adds of detectors and pose models, as mmdet's tool and UniFormer's authors do."""
+"""Count multiply-adds of detectors, pose models and image classifiers, as mmdet's tool and UniFormer's authors do."""
 
 from typing import Any
 
@@ -26,6 +26,17 @@ def pose_shape(cfg: Config) -> Shape:
     """Return (3, H, W) of the crop, from the codec."""
     width, height = cfg.model.head.decoder.input_size
     return (3, height, width)
+
+
+def count_classifier(cfg: Config, shape: Shape | None = None) -> Complexity:
+    """Count an image classifier on an image (3, H, W)."""
+    return count(build_on_meta(cfg), (1, *(shape or image_shape(cfg))), call=_estimate)
+
+
+def image_shape(cfg: Config) -> Shape:
+    """Return (3, H, W) of the crop of the test pipeline."""
+    side = next(step['crop_size'] for step in cfg.test_dataloader.dataset.pipeline if 'crop_size' in step)
+    return (3, side, side)
 
 
 def _estimate(model: nn.Module, images: Tensor) -> Any:

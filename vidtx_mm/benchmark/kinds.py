@@ -6,12 +6,13 @@ from pathlib import Path
 from mmengine.config import Config
 
 from .complexity import Complexity, Shape, count_config, view_shape
-from .dense import DETECTION_SHAPE, count_detector, count_pose, pose_shape
+from .dense import DETECTION_SHAPE, count_classifier, count_detector, count_pose, image_shape, pose_shape
 
 KINDS: dict[str, tuple[Callable[[Config], Shape], Callable[[Config, Shape], Complexity]]] = {
     'mmaction': (view_shape, count_config),
     'mmdet': (lambda cfg: DETECTION_SHAPE, count_detector),
     'mmpose': (pose_shape, count_pose),
+    'mmpretrain': (image_shape, count_classifier),
 }
 
 
