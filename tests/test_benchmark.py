@@ -1,6 +1,7 @@
 """vidtx benchmark: structure of the record, ratios, and memory of a child, without timings."""
 
 import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from vidtx_mm.benchmark import memory
 from vidtx_mm.benchmark.pairs import PAIRS, Pair, Side, build_backbone
 from vidtx_mm.benchmark.report import COLUMNS, summarize, table
 from vidtx_mm.benchmark.run import MeasurementError, measure
-from vidtx_mm.benchmark.worker import Finished, Settings, perturb
+from vidtx_mm.benchmark.worker import MODES, Finished, Settings, Step, perturb
 from vidtx_mm.cli import main
 
 SMALL = dict(frames=4, size=32, threads=1)
@@ -103,6 +104,21 @@ def test_a_failing_side_is_named() -> None:
     broken = Pair(Side(partial(Pooled, no_such_option=1)), None, frames=4, size=32)
     with pytest.raises(MeasurementError, match='tiny, ours: TypeError.*no_such_option'):
         measure('tiny', broken, Settings(**SMALL), runs=1, warmup=0)
+
+
+@pytest.mark.parametrize('mode', MODES)
+def test_the_compiled_model_is_measured(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def compiled(model: nn.Module) -> Callable[[Tensor], dict[str, Tensor]]:
+        return lambda clips: calls.append(len(clips)) or model(clips)
+
+    monkeypatch.setattr(torch, 'compile', compiled)
+    for wanted in (True, False):
+        step = Step(Side(Pooled, output=pick), Pooled(), Settings(mode, 2, 4, 32, compile=wanted, precision='bf16'))
+        seconds, output = step()
+        assert seconds > 0 and output.shape == (2, 5) and output.dtype == torch.bfloat16
+    assert calls == [2]
 
 
 @pytest.mark.parametrize('device', ['cuda', 'cuda:0'])

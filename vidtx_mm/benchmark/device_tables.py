@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..layers.kernels import biased_attention, depthwise_conv
 from .complexity import flops
@@ -134,8 +135,6 @@ def kernel_times(device: str, small: bool) -> list[dict[str, Any]]:
         ('window attention', 'chosen', nullcontext(), attend, [q, k, v, bias]),
     ]
     if device == 'cuda':
-        from torch.nn.attention import SDPBackend, sdpa_kernel
-
         for name in ('EFFICIENT_ATTENTION', 'CUDNN_ATTENTION', 'MATH'):
             if backend := getattr(SDPBackend, name, None):
                 candidates.append(('window attention', name, sdpa_kernel(backend), attend, [q, k, v, bias]))
