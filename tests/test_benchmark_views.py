@@ -3,6 +3,9 @@
 import json
 from pathlib import Path
 
+import pytest
+import torch
+
 from vidtx_mm.benchmark.views_side import Video
 from vidtx_mm.cli import main
 
@@ -26,3 +29,9 @@ def test_a_side_takes_the_number_and_the_whole_video() -> None:
     seconds, scores = side.run()
     assert calls == [2, 2, 1]
     assert seconds > 0 and len(set(scores)) == len(scores) > 1
+
+
+def test_without_a_gpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    assert main(['benchmark-views', str(CONFIG), '--device', 'cuda']) == 2
+    assert "device 'cuda' is asked for, but torch" in capsys.readouterr().err.splitlines()[-1]

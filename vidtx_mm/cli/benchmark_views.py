@@ -41,10 +41,12 @@ def command(
     """
     from mmengine.config import Config
 
+    from vidtx_mm.apis.recognizer import find_device
     from vidtx_mm.benchmark.complexity import view_shape
     from vidtx_mm.benchmark.report import machine, versions
     from vidtx_mm.benchmark.views import Side, measure, table
 
+    find_device(device)
     sides = [Side('chosen'), *(Side(str(count), count) for count in dict.fromkeys((*at_a_time, views)))]
     if against:
         sides.append(Side(against.name, checkout=against.resolve()))
