@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import deepcopy
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -228,7 +228,7 @@ def views_in_chunks(device: str) -> str:
     from ..recognizer import VideoRecognizer
 
     torch.manual_seed(0)
-    parts = dict(
+    parts: dict[str, Any] = dict(
         backbone=dict(type='vidtx_mm.VideoSwin', **_SWIN),
         cls_head=dict(type='vidtx_mm.VideoClsHead', in_channels=64, num_classes=5),
         data_preprocessor=dict(type='mmaction.ActionDataPreprocessor'),
