@@ -4,6 +4,7 @@ The grid is (T, H, W) for clips (``ndim=3``) and (H, W) for images (``ndim=2``).
 """
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -77,19 +78,6 @@ def conv_embeds(in_channels: int, dims: Sequence[int], ndim: int) -> list[nn.Mod
     return [conv_stem(in_channels, dims[0], ndim), *[ConvEmbed(pair, (DOWNS[ndim],)) for pair in pairwise(dims)]]
 
 
-class ConvMlp(nn.Module):
-    """MLP of the local blocks: pointwise convolutions around a GELU."""
-
-    def __init__(self, dim: int, hidden_dim: int, ndim: int) -> None:
-        super().__init__()
-        self.fc1 = PointwiseConv(dim, hidden_dim, ndim)
-        self.act = nn.GELU()
-        self.fc2 = PointwiseConv(hidden_dim, dim, ndim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(self.act(self.fc1(x)))  # (B, *grid, C)
-
-
 class LocalBlock(nn.Module):
     """Dynamic position encoding, local relation, then MLP, on (B, *grid, C) (arXiv 2201.04676 section 3.2).
 
@@ -109,7 +97,7 @@ class LocalBlock(nn.Module):
         self.conv2 = PointwiseConv(dim, dim, ndim)
         self.drop_path = DropPath(drop_path)
         self.norm2 = NORMS[ndim](dim)
-        self.mlp = ConvMlp(dim, int(dim * mlp_ratio), ndim)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio), linear=partial(PointwiseConv, ndim=ndim))
         _add_gammas(self, (1, dim, *[1] * ndim), layer_scale)
 
     def forward(self, x: Tensor) -> Tensor:
