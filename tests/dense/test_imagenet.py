@@ -116,13 +116,11 @@ def test_header_and_entry_agree(name: str) -> None:
     assert f'{PARAMETERS[name] / 1e6:.1f}M' in ' '.join(header.split())
 
 
-@pytest.mark.parametrize(
-    'name', ['uniformer_s_in1k', 'uniformer_s_plus_in1k', 'uniformer_xs_in1k', 'uniformer_l_ls_in1k']
-)
+@pytest.mark.parametrize('name', ['uniformer_s_in1k', 'uniformer_s_plus_in1k', 'uniformer_l_ls_in1k'])
 def test_multiply_adds_are_the_published_ones(name: str) -> None:
     shape, counted = count_file(CONFIGS[name])
     assert shape == (3, 224, 224) and counted.parameters == PARAMETERS[name]
-    assert counted.macs == pytest.approx(ROWS[name]['Metadata']['FLOPs'], rel=0.02)
+    assert counted.macs == pytest.approx(ROWS[name]['Metadata']['FLOPs'], rel=0.01)
 
 
 @pytest.mark.parametrize('path', CONFIGS.values(), ids=lambda path: path.stem)
