@@ -12,6 +12,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
 from reduced import CONFIG_DIR, MASK_RCNN, POSE, knobs, reduce, with_knobs
+from resolved import golden, group, resolved
 from test_dense_weights import filled
 from test_segmentation import FPN
 from test_segmentation import knobs as segmentation_knobs
@@ -132,6 +133,11 @@ def example(name: str, base: Config, values: Mapping[str, Any], folder: Path) ->
     cfg.train_cfg.val_interval = cfg.default_hooks.checkpoint.interval = cfg.epochs  # once, at the end
     cfg.work_dir = str(folder / 'work')
     return cfg
+
+
+@pytest.mark.parametrize('path', sorted((CONFIG_DIR / 'custom').glob('*.py')), ids=lambda path: path.stem)
+def test_example_equals_its_golden(path: Path) -> None:
+    assert resolved(path) == golden(group(path)).get(path.stem), 'meant? then run tests/goldens/resolved.py'
 
 
 def left_at_init(folder: Path) -> set[str]:

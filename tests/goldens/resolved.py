@@ -115,6 +115,6 @@ def groups(folder: Path = CONFIG_DIR) -> dict[str, list[Path]]:
 if __name__ == '__main__':
     import vidtx_mm  # noqa: F401  repairs the hosts before a config imports them
 
-    for folder in ('.', 'demo', 'detection', 'imagenet', 'pose', 'segmentation'):
+    for folder in ('.', 'custom', 'demo', 'detection', 'imagenet', 'pose', 'segmentation'):
         for name, paths in groups(CONFIG_DIR / folder).items():
             write(name, paths)
