@@ -27,7 +27,7 @@ num_workers = 8
 lr = 4e-4  # for clips_per_step
 weight_decay = 0.05
 epochs = 110
-checkpoint = 'checkpoints/uniformer_xs_192_in1k.pth'
+checkpoint = 'https://drive.google.com/file/d/1Ce2Dk9-k_-sHt5dXp-gfNOEK37Jdcffv'  # opens in a browser only
 
 # Model and clips.
 arch = 'xs'

@@ -25,7 +25,7 @@ num_workers = 2
 lr = 1e-4  # for images_per_step
 epochs = 12
 steps = [8, 11]  # the epochs after which the rate falls to a tenth
-checkpoint = 'checkpoints/uniformer_xxs_224_in1k.pth'  # by hand, from that repository's image_classification page
+checkpoint = 'https://drive.google.com/file/d/1Cw9r_3c30N-esFI8RFYa6rQXJrr1rAHY'  # opens in a browser only
 
 # Model.
 backbone = dict(type='vidtx_mm.ImageUniFormerLight', arch='xxs')

@@ -24,7 +24,7 @@ num_workers = 4
 lr = 2e-4  # for images_per_step
 iterations = 80_000
 interval = 4_000  # from one validation and checkpoint to the next
-checkpoint = 'uniformer_xxs_224_in1k.pth'  # fetch it by hand: docs/model_zoo.md
+checkpoint = 'https://drive.google.com/file/d/1Cw9r_3c30N-esFI8RFYa6rQXJrr1rAHY'  # opens in a browser only
 crop_size = (512, 512)
 test_scale = (2048, 512)  # longest and shortest side
 

@@ -223,7 +223,9 @@ UNIFORMER_LIGHT = Family(
         'uniformer_xxs_8x160_k400': Published(9_833_896, None, 'uniformer_xxs_160_in1k.pth'),  # 3.3, 3.22 counted
         'uniformer_xxs_16x128_k400': Published(9_833_896, 4.2, 'uniformer_xxs_128_in1k.pth'),
         'uniformer_xxs_32x160_k400': Published(9_833_896, 15.4, 'uniformer_xxs_160_in1k.pth'),
-        'uniformer_xs_k400': Published(16_099_552, None, 'uniformer_xs_192_in1k.pth'),  # 34.2 published, 33.8 counted
+        'uniformer_xs_k400': Published(
+            16_099_552, None, '1Ce2Dk9-k_-sHt5dXp-gfNOEK37Jdcffv'
+        ),  # 34.2 published, 33.8 counted
     },
     reduction={
         **UNIFORMER.reduction,

@@ -27,7 +27,7 @@ from vidtx_mm.labels import class_names
 from vidtx_mm.weights import CheckpointError
 from vidtx_mm.weights.formats import open_checkpoint
 from vidtx_mm.weights.labels import PERMUTATIONS
-from vidtx_mm.weights.load import adapt
+from vidtx_mm.weights.load import Options, adapt
 from vidtx_mm.weights.report import LoadReport
 from vidtx_mm.weights.sources import detect
 
@@ -39,6 +39,7 @@ TEMPORAL = {'vivit_b_fe_k400': 4, 'vivit_l_fe_k400': 24, 'vivit_l_fe_k600': 24, 
 ORDERS = {
     ('uniformer_video', 'Kinetics-400'): 'uniformer_k400',
     ('uniformer_video', 'Kinetics-600'): 'uniformer_k600',
+    ('uniformer_video', 'Something-Something V1'): 'uniformer_ssv1',
 }
 # What a model may have more than the file that it starts from.
 ADDED = r'cls_head\..+|(backbone\.)?(time_embed|norm\d\..+|blocks\.\d+\.temporal_fc\..+)'
@@ -116,18 +117,20 @@ class Loaded:
     report: LoadReport
 
 
-_LOADED: dict[tuple[str, frozenset[tuple[str, tuple[int, ...]]]], Loaded] = {}
+_LOADED: dict[tuple[str, str, frozenset[tuple[str, tuple[int, ...]]]], Loaded] = {}
 
 
 def load(row: dict[str, Any], shapes: Shapes, options: Mapping[str, int] | None = None) -> Loaded:
-    """Load a file into the model of a row's config, once for equal models and files."""
+    """Load a file into the model of a row's config, in the order of its note, once for equal models and files."""
     model = runpy.run_path(str(ROOT / row['Config']))['model']
     cfg = Config(dict(model=model, default_scope='mmaction'))
     cfg.merge_from_dict({'model.backbone.init_cfg': None, 'model.backbone.drop_path_rate': 0.0, **(options or {})})
-    key = str(cfg.model), frozenset(shapes.items())
+    noted = re.search(r'class_order=(\w+)', row.get('Note', ''))
+    order = noted[1] if noted else 'auto'
+    key = str(cfg.model), order, frozenset(shapes.items())
     if key not in _LOADED:
         opened = open_checkpoint(drawn(shapes))
-        state_dict, report = adapt(opened, build_on_meta(cfg))
+        state_dict, report = adapt(opened, build_on_meta(cfg), Options(class_order=order))
         _LOADED[key] = Loaded(detect(opened.tensors).name, state_dict.get('cls_head.fc_cls.bias'), report)
     return _LOADED[key]
 
