@@ -17,6 +17,7 @@ from test_imagenet import CONFIGS, official_name
 from torch import Tensor
 
 from vidtx_mm.apis.convert import convert
+from vidtx_mm.hooks.preflight_checks import data
 from vidtx_mm.weights import load_pretrained
 
 NAME = 'uniformer_s_in1k'
@@ -150,7 +151,7 @@ def test_the_trained_model_starts_a_dense_model(config: str, scope: str, trained
 
 
 def test_light_model_trains_with_its_average(figures: Path, tmp_path: Path) -> None:
-    """Two classifiers, mixed images, and validation of averaged and plain weights."""
+    """Two classifiers, mixed images, validation of averaged and plain weights, and a check of the labels."""
     changes = {'model.backbone.arch': LIGHT_ARCH, 'model.head.in_channels': EMBED_DIMS[-1]}
     cfg = reduce(CONFIGS['uniformer_xs_in1k'], knobs(figures, 1), changes, tmp_path)
     cfg.work_dir, cfg.log_level, cfg.experiment_name = str(tmp_path), 'ERROR', 'light'
@@ -160,6 +161,9 @@ def test_light_model_trains_with_its_average(figures: Path, tmp_path: Path) -> N
     assert len(losses) == 6 and np.isfinite(losses).all()
     for name in ('val/accuracy/top1', 'val/accuracy/top1_origin'):
         assert 0 <= runner.message_hub.get_scalar(name).current() <= 100
+    assert [finding.text for finding in data(runner)] == ['49 images of 2 classes', '14 images of 2 classes']
+    runner.model.head.num_classes = 1
+    assert any('labels 1 do not fit the 1 classes of the head' in found.text for found in data(runner))
     saved = torch.load(tmp_path / 'epoch_1.pth', weights_only=False)
     assert {'backbone.norm_cls.weight', 'head.fc_token.weight'} <= saved['state_dict'].keys()
     assert 'module.head.fc.weight' in saved['ema_state_dict']

@@ -16,6 +16,7 @@ from mmengine.runner import Runner
 
 FILE_SECONDS = 0.3  # spent on looking for files, for each data set
 CROPS = {'ThreeCrop': 3, 'TenCrop': 10}
+LABELED = {'label': 'videos', 'gt_label': 'images'}  # the key of a label in MMAction2 and in mmpretrain
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,12 @@ def data(runner: Runner) -> Iterator[Finding]:
     for name, loader in loaders.items():
         entries = _entries(loader.dataset)
         subject = f'{name} data'
-        if not entries or 'label' not in entries[0]:
-            yield Finding(subject, f'{len(loader.dataset):,} samples')
+        key, what = next((item for item in LABELED.items() if entries and item[0] in entries[0]), ('', 'samples'))
+        if not key:
+            yield Finding(subject, f'{len(loader.dataset):,} {what}')
             continue
-        labels = {label for entry in entries for label in _labels(entry['label'])}
-        yield Finding(subject, f'{len(entries):,} videos of {len(labels)} classes')
+        labels = {label for entry in entries for label in _labels(entry[key])}
+        yield Finding(subject, f'{len(entries):,} {what} of {len(labels)} classes')
         if classes is not None and (wrong := sorted(label for label in labels if not 0 <= label < classes)):
             yield Finding(
                 subject,
@@ -49,7 +51,7 @@ def data(runner: Runner) -> Iterator[Finding]:
                 'error',
             )
         if name == 'training' and classes is not None and (absent := sorted(set(range(classes)) - labels)):
-            yield Finding(subject, f'no video of {len(absent)} of {classes} classes ({_some(absent)})', 'doubt')
+            yield Finding(subject, f'no {what[:-1]} of {len(absent)} of {classes} classes ({_some(absent)})', 'doubt')
         yield from _files(subject, entries)
 
 
@@ -229,7 +231,8 @@ def _model(runner: Runner) -> Any:
 
 
 def _head_classes(runner: Runner) -> int | None:
-    return getattr(getattr(_model(runner), 'cls_head', None), 'num_classes', None)
+    model = _model(runner)
+    return getattr(getattr(model, 'cls_head', getattr(model, 'head', None)), 'num_classes', None)
 
 
 def _innermost(dataset: Any) -> Any:
@@ -261,7 +264,7 @@ def _labels(label: Any) -> list[int]:
 
 def _files(subject: str, entries: list[dict]) -> Iterator[Finding]:
     """Look for files spread over the list, as many as the time allows."""
-    names = [entry[key] for entry in entries for key in ('filename', 'frame_dir') if key in entry]
+    names = [entry[key] for entry in entries for key in ('filename', 'frame_dir', 'img_path') if key in entry]
     local = [name for name in names if '://' not in name]
     order = sorted(range(len(local)), key=lambda index: (index * 0.6180339887) % 1)  # any first part is spread evenly
     missing, looked, end = [], 0, time.monotonic() + FILE_SECONDS
