@@ -320,8 +320,14 @@ def test_video_file_into_image_model():
 
 def test_dense_file_lacks_the_final_norm():
     file = {f'backbone.{key}': value for key, value in ImageUniFormer(LIKE_PUBLISHED).state_dict().items()}
-    with pytest.raises(CheckpointError, match=r'in the model, not in the file(?s:.*)norm\.weight'):
-        load_pretrained(VideoUniFormer(LIKE_PUBLISHED), file)
+    model = VideoUniFormer(LIKE_PUBLISHED)
+    with pytest.raises(
+        CheckpointError, match=r"in the model, not in the file(?s:.*)norm\.weight(?s:.*)keep_init='norm"
+    ):
+        load_pretrained(model, file)
+    report = load_pretrained(model, file, keep_init=r'norm\..+')
+    assert {key.partition('.')[0] for key in report.keys('left at init')} == {'norm'}
+    assert report.keys('inflated')
 
 
 LIGHT = dict(TINY, depths=(1, 1, 2, 1))

@@ -116,6 +116,8 @@ FAMILY = Family(
         "'xxs-ls', or a dict with layer_scale. For clips the authors advise to start from a file without it",
         r'patch_embed[234]\.proj\.\d\..+': "patch_embed2.proj.0 is a convolution: arch 'small-plus', or a dict with "
         'conv_stem=True',
+        r'norm\..+': 'norm is the BatchNorm before a classifier, which detectors, pose models and segmentors lack: '
+        r"keep_init='norm\..+' leaves it at init",
         'cls_token': 'cls_token is of the light models: VideoUniFormerLight or ImageUniFormerLight',
     },
 )
