@@ -23,7 +23,7 @@ def command(config: str, cfg_options: tuple[str, ...], device: str, steps: int) 
     from vidtx_mm.apis.recognizer import find_device
     from vidtx_mm.benchmark.step import measure_step
 
-    MMLogger.get_current_instance().setLevel('ERROR')  # MMEngine logs a line for each parameter, and warns of each frozen one
+    MMLogger.get_current_instance().setLevel('ERROR')  # MMEngine logs and warns once for each parameter
     cost = measure_step(find_config(config), parse_cfg_options(cfg_options), str(find_device(device)), steps)
     shape = ' x '.join(map(str, cost.shape))
     click.echo(f'peak memory {cost.peak_mib:,.0f} MiB, time {cost.seconds:.1f} s; input {shape}')
