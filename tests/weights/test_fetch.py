@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.runner import CheckpointLoader
 
+import vidtx_mm.weights.hooks  # noqa: F401  registers the scheme
 from vidtx_mm.weights import CheckpointError, open_checkpoint
 from vidtx_mm.weights.fetch import cached_path, fetch, is_url
 
@@ -75,6 +77,13 @@ def test_a_file_on_the_hub_is_downloaded_once(hub: Server) -> None:
     for _ in range(2):
         assert torch.equal(open_checkpoint(HUB_FILE).tensors['a.weight'], WEIGHTS['a.weight'])
     assert sum('GET' in request and 'weights.pth' in request for request in hub.requests) == 1, hub.requests
+
+
+@pytest.mark.usefixtures('hub')
+def test_runner_takes_a_file_on_the_hub() -> None:
+    """The hook puts its scheme before the address of ``load_from``."""
+    loaded = CheckpointLoader.load_checkpoint(f'vidtx_mm://{HUB_FILE}')
+    assert torch.equal(loaded['state_dict']['a.weight'], WEIGHTS['a.weight'])
 
 
 @pytest.mark.usefixtures('hub')
