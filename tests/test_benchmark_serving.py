@@ -30,7 +30,9 @@ class Scores(nn.Module):
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> Pair:
     """A small pair, without the modes that take long."""
-    monkeypatch.setattr(optimize, 'MODES', dict(eager=optimize.MODES['eager'], compile=optimize.MODES['eager']))
+    modes = dict(eager=optimize.MODES['eager'], compile=optimize.MODES['eager'])
+    for module in (optimize, serving):
+        monkeypatch.setattr(module, 'MODES', modes)
     return Pair(Side(partial(Scores)), None, frames=2, size=4)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_export import onnx, small
+from test_export import MODELS, onnx, small
 from torch import Tensor, nn
 
 import vidtx_mm
@@ -52,7 +52,8 @@ def test_several_outputs() -> None:
 
 
 def test_auto_returns_the_fastest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, 'MODES', dict(eager=lambda model, x: model, compile=lambda model, x: model))
+    monkeypatch.setattr(module, 'EXACT', ('eager', 'compile'))
+    monkeypatch.setitem(module.MODES, 'compile', lambda model, x: model)
     monkeypatch.setattr(
         module, 'time_in_turn', lambda calls, rounds, device: dict(eager=[3.0, 1.0, 3.0], compile=[2.0, 2.0, 9.0])
     )
@@ -64,7 +65,8 @@ def test_auto_leaves_out_modes_that_do_not_work(monkeypatch: pytest.MonkeyPatch)
     def broken(model: nn.Module, x: Tensor) -> None:
         raise RuntimeError('no compiler')
 
-    monkeypatch.setattr(module, 'MODES', dict(eager=module.MODES['eager'], compile=broken))
+    monkeypatch.setattr(module, 'EXACT', ('eager', 'compile'))
+    monkeypatch.setitem(module.MODES, 'compile', broken)
     with pytest.warns(UserWarning, match="mode 'compile' does not work here: RuntimeError: no compiler"):
         assert set(optimize(nn.Identity().eval(), torch.ones(2)).seconds) == {'eager'}
 
@@ -72,7 +74,7 @@ def test_auto_leaves_out_modes_that_do_not_work(monkeypatch: pytest.MonkeyPatch)
 def test_calls_take_turns() -> None:
     order: list[str] = []
     seconds = time_in_turn({name: lambda name=name: order.append(name) for name in 'ab'}, rounds=2)
-    assert order == ['a', 'b', 'a', 'b'] and [len(times) for times in seconds.values()] == [2, 2]
+    assert order == ['a', 'b'] * 3 and [len(times) for times in seconds.values()] == [2, 2]
 
 
 def test_calls_on_a_gpu_are_timed_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,8 +90,17 @@ def test_calls_on_a_gpu_are_timed_there(monkeypatch: pytest.MonkeyPatch) -> None
     assert devices[-1] == 'cuda' and set(devices[:-1]) == {'cpu'}
 
 
+@pytest.mark.parametrize('family', MODELS)
+def test_bf16_on_demand(family: str) -> None:
+    torch.manual_seed(0)
+    model, clip = small(family), torch.randn(CLIP)
+    served = optimize(model, clip, 'bf16')
+    assert 'bf16' not in module.EXACT and served(clip).dtype == torch.float32
+    assert 0 < served.difference < 0.05 * max(1.0, float(model(clip).abs().max()))
+
+
 def test_unknown_mode() -> None:
-    with pytest.raises(ValueError, match="mode='openvino': choose one of 'auto', 'eager', 'compile', 'onnx'"):
+    with pytest.raises(ValueError, match="mode='openvino': choose one of 'auto', 'eager', 'compile', 'onnx', 'bf16'"):
         optimize(nn.Identity().eval(), torch.ones(2), 'openvino')
 
 

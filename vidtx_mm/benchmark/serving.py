@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from ..apis.optimize import prepare_all, time_in_turn
+from ..apis.optimize import MODES, prepare_all, time_in_turn
 from .complexity import count
 from .gemm import GemmRate, linear_products
 from .pairs import Pair
@@ -29,7 +29,7 @@ def measure_serving(name: str, pair: Pair, frames: int, size: int, batch: int, r
     rate = GemmRate(linear_products(hollow, shape))
     torch.manual_seed(0)
     model, clips = pair.ours.build().eval(), torch.randn(shape)
-    modes = prepare_all(model, clips)
+    modes = prepare_all(model, clips, list(MODES))
     seconds = time_in_turn({mode: partial(run, clips) for mode, run in modes.items()} | {'limit': rate}, rounds)
     limits = [time * flops / rate.flops for time in seconds.pop('limit')]
     return [
