@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / 'backbones'))
 
 from cases import CASES, Case
 from mmengine.config import Config
+from mmengine.registry import MODEL_WRAPPERS
 
 from vidtx_mm.registry import MODELS
 
@@ -53,13 +55,13 @@ def train(row: str, rank: int = 0, number: int = 1) -> dict[str, Tensor]:
     return net.state_dict()
 
 
-def wrapped(case: Case, with_cp: bool, **settings: Any) -> tuple[dict[str, Tensor], list[str]]:
+def wrapped(case: Case, with_cp: bool, wrap: Callable[[nn.Module], nn.Module]) -> tuple[dict[str, Tensor], list[str]]:
     """Accumulate the second of three batches; return the weights and the names of parameters without a gradient.
 
     DistributedDataParallel fails at the next batch if a process left a parameter out.
     """
     net = model(case.name, with_cp=with_cp)
-    wrapped = nn.parallel.DistributedDataParallel(net, **settings)
+    wrapped = wrap(net)
     rank = torch.distributed.get_rank()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.05)
     without: list[str] = []
@@ -83,12 +85,15 @@ def worker(folder: Path, rank: int, port: int) -> None:
     os.environ.update(MASTER_ADDR='localhost', MASTER_PORT=str(port))
     torch.distributed.init_process_group('gloo', rank=rank, world_size=2)
     found = {row: train(row, rank, 2) for row in ROWS}
-    settings = dict(Config.fromfile(RECIPE).model_wrapper_cfg)
-    del settings['type']  # MMEngine's, which adds its own steps to PyTorch's
+    settings = Config.fromfile(RECIPE).model_wrapper_cfg
+
+    def as_the_runner_does(net: nn.Module) -> nn.Module:
+        return MODEL_WRAPPERS.build(dict(settings), default_args=dict(module=net, device_ids=[rank]))
+
     recipes = {}
     for case in CASES:
-        plain, without = wrapped(case, with_cp=False)
-        weights, without_either = wrapped(case, with_cp=True, **settings)
+        plain, without = wrapped(case, False, nn.parallel.DistributedDataParallel)
+        weights, without_either = wrapped(case, True, as_the_runner_does)
         recipes[case.name] = [*without, *without_either], difference(plain, weights)
     torch.distributed.destroy_process_group()
     if rank == 0:
