@@ -12,8 +12,9 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from vidtx_mm.datasets import VideoListDataset
+from vidtx_mm.hooks import SafeCheckpointHook
 from vidtx_mm.hooks.preflight import PreflightError, PreflightHook, input_findings
-from vidtx_mm.hooks.preflight_checks import data
+from vidtx_mm.hooks.preflight_checks import accumulation, data
 
 PIPELINE = [
     dict(type='DecordInit'),
@@ -180,6 +181,28 @@ def test_errors_stop(name: str, cfg: Config) -> None:
         told(cfg)
     assert text in str(error.value)
     assert not list(Path(cfg.work_dir).glob('*.pth'))
+
+
+@pytest.mark.parametrize(
+    ('checkpoint', 'world_size', 'batches'),
+    [
+        (dict(interval=2), 2, 6),
+        (dict(interval=1, by_epoch=False), 2, 1),
+        (dict(interval=4, by_epoch=False), 2, None),
+        (dict(interval=2), 1, None),
+    ],
+)
+def test_checkpoints_between_optimizer_steps(checkpoint: dict, world_size: int, batches: int | None) -> None:
+    """Three batches an epoch, four of which make a step."""
+    run = SimpleNamespace(
+        hooks=[SafeCheckpointHook(**checkpoint)],
+        world_size=world_size,
+        train_dataloader=range(3),
+        optim_wrapper=SimpleNamespace(_accumulative_counts=4),
+    )
+    found = [finding.text for finding in accumulation(run)]  # type: ignore[arg-type]
+    assert len(found) == (batches is not None)
+    assert all(f'every {batches} batches, optimizer steps every 4' in text for text in found)
 
 
 def test_full_disk(cfg: Config, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -194,10 +194,25 @@ def schedule(runner: Runner) -> Iterator[Finding]:
             yield Finding('schedule', f'{name} begins at {unit} {scheduler.begin}, after the end of the run', 'doubt')
 
 
+def accumulation(runner: Runner) -> Iterator[Finding]:
+    """Checkpoints of several processes between two optimizer steps, which lack the gradients so far."""
+    hook, counts = _checkpoint_hook(runner), getattr(runner.optim_wrapper, '_accumulative_counts', 1)
+    if hook is None or runner.world_size == 1:
+        return
+    batches = hook.interval * (len(runner.train_dataloader) if hook.by_epoch else 1)
+    if batches % counts:
+        yield Finding(
+            'accumulation',
+            f'checkpoints every {batches} batches, optimizer steps every {counts}: on several processes a resumed run '
+            f'lacks the gradients since the last step. Save at multiples: by_epoch=False, interval={counts * 100}',
+            'doubt',
+        )
+
+
 def disk(runner: Runner) -> Iterator[Finding]:
     """Free space against the checkpoints to come."""
-    hook = next((hook for hook in runner.hooks if hasattr(hook, 'max_keep_ckpts')), None)
-    if hook is None or hook.interval < 1:
+    hook = _checkpoint_hook(runner)
+    if hook is None:
         return
     sizes = [p.numel() * p.element_size() * (3 if p.requires_grad else 1) for p in runner.model.parameters()]
     one = sum(sizes)  # weights, and two moments of AdamW
@@ -222,8 +237,13 @@ CHECKS: tuple[Callable[[Runner], Iterator[Finding]], ...] = (
     processes,
     weights,
     schedule,
+    accumulation,
     disk,
 )
+
+
+def _checkpoint_hook(runner: Runner) -> Any:
+    return next((hook for hook in runner.hooks if hasattr(hook, 'max_keep_ckpts') and hook.interval > 0), None)
 
 
 def _model(runner: Runner) -> Any:
