@@ -99,6 +99,7 @@ def test_second_forward_draws_the_same_numbers(tmp_path: Path, monkeypatch: pyte
     assert int(run.model.norm.num_batches_tracked) == 7
 
 
+@pytest.mark.filterwarnings('error:Seems like .optimizer.step')
 def test_max_skips(tmp_path: Path) -> None:
     guard = NonFiniteGuard(max_skips=2)
     run = train(tmp_path / 'two', guard, Poison(4, 'input', 5))

@@ -4,6 +4,7 @@ import copy
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,7 @@ class NonFiniteGuard(Hook):
                     self._stop(runner, wrapper, f'The loss is {float(loss)}')
             backward(loss, **kwargs)
 
+        @wraps(step)  # schedulers look for their mark on it
         def guarded_step(**kwargs: Any) -> None:
             norm = _gradient_norm(wrapper.optimizer)
             if _finite(norm) and (self._loss is None or runner.distributed):
