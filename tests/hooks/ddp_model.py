@@ -4,11 +4,13 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / 'backbones'))
 
@@ -22,6 +24,7 @@ NAMES = ('swin-joint', 'timesformer-divided', 'vivit', 'vivit-encoder', 'uniform
 ROWS: dict[str, dict[str, Any]] = {
     **{name: {} for name in NAMES},
     'uniformer, norm_eval': dict(norm_eval=True),
+    'uniformer, shared statistics': {},
 }
 STEPS = 4
 RECIPE = Path(__file__).parents[2] / 'configs/swin3d_t_k400.py'
@@ -40,9 +43,28 @@ class Average(nn.Module):
         return x if x.ndim == 2 else x.flatten(2).mean(2)
 
 
+def share_statistics(self: nn.BatchNorm3d, x: Tensor) -> Tensor:
+    """The formula of SyncBatchNorm in training; torch's own needs a GPU."""
+    axes = [axis for axis in range(x.ndim) if axis != 1]
+    number = torch.distributed.get_world_size()
+    moments = all_reduce(torch.stack([x.mean(axes), x.square().mean(axes)])) / number
+    mean, variance = moments[0], moments[1] - moments[0].square()
+    count = x.numel() / x.shape[1] * number
+    with torch.no_grad():
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+    scale = self.weight * (variance + self.eps).rsqrt()
+    shape = (-1, *[1] * (x.ndim - 2))
+    return x * scale.view(shape) + (self.bias - mean * scale).view(shape)
+
+
 def train(row: str, rank: int = 0, number: int = 1) -> dict[str, Tensor]:
     """Take a few steps of SGD on this process's share of the clips; return the weights."""
     net = model(row.split(',')[0], **ROWS[row])
+    if number > 1 and row.endswith('shared statistics'):
+        for norm in net.modules():
+            if isinstance(norm, nn.BatchNorm3d):
+                norm.forward = partial(share_statistics, norm)  # type: ignore[method-assign]
     generator = torch.Generator().manual_seed(1)
     clips, labels = torch.randn(STEPS, 8, 3, 4, 32, 32, generator=generator), torch.arange(8) % 5
     wrapped = nn.parallel.DistributedDataParallel(net) if number > 1 else net

@@ -50,6 +50,7 @@ def test_families_without_batchnorm_agree(differences: dict[str, float]) -> None
 
 def test_uniformer_differs_by_its_batchnorm_alone(differences: dict[str, float]) -> None:
     assert differences['uniformer, norm_eval'] < 1e-5
+    assert differences['uniformer, shared statistics'] < 1e-5
     assert differences['uniformer'] > 1e-4
 
 
