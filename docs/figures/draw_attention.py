@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from attention_designs import DESIGNS
 from attention_pictures import draw, plot
-from scheme_costs import growth, table
+from scheme_costs import table
 
 from vidtx_mm.benchmark.report import machine, versions
 
@@ -32,7 +32,7 @@ def main() -> None:
     if args.measure:
         torch.set_num_threads(1)
         costs = table(args.frames, args.sides)
-        record = dict(machine=machine(), versions=versions(), costs=costs, growth=growth())
+        record = dict(machine=machine(), versions=versions(), costs=costs)
         (args.out / 'attention_costs.json').write_text(json.dumps(record, indent=1) + '\n')
         print(plot(costs, images))
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -59,31 +58,21 @@ def measure(attention: str, frames: int, side: int, runs: int = 3) -> Cost:
             seconds.append(time.process_time() - start)
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
             block(clips)
-    return Cost(attention, frames, side, macs, min(seconds), _peak(profile) / 2**20)
+    return Cost(attention, frames, side, macs, min(seconds), peak_mib(profile))
 
 
-def _peak(profile: torch.profiler.profile) -> int:
-    """Return the peak bytes of live tensors, from the recorded allocations and frees."""
+def peak_mib(profile: torch.profiler.profile) -> float:
+    """Return the peak MiB of live tensors, from the recorded allocations and frees."""
     held = most = 0
     events: Any = profile.profiler
     for event in events.kineto_results.events():
         if event.name() == '[memory]':
             held += event.nbytes()
             most = max(most, held)
-    return most
+    return most / 2**20
 
 
 def table(frames: Sequence[int], sides: Sequence[int], runs: int = 3) -> list[dict[str, Any]]:
     """Measure all schemes on clips of ``frames`` with 14 x 14 tokens each, and on 8 frames with ``sides``."""
     shapes = dict.fromkeys([*((t, 14) for t in frames), *((8, side) for side in sides)])
     return [asdict(measure(name, t, side, runs)) for name in SCHEMES for t, side in shapes]
-
-
-def growth(frames: Sequence[int] = (8, 16, 32, 64, 96), runs: int = 2) -> dict[str, Any]:
-    """Measure divided attention against the number of frames, and fit a line to its seconds."""
-    costs = [measure('divided', t, 14, runs) for t in frames]
-    seconds = [cost.seconds for cost in costs]
-    slope, offset = np.polyfit(frames, seconds, 1)
-    r_squared = np.corrcoef(frames, seconds)[0, 1] ** 2
-    line = dict(seconds_per_frame=float(slope), seconds_at_zero=float(offset), r_squared=float(r_squared))
-    return dict(costs=[asdict(cost) for cost in costs], line=line)
