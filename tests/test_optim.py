@@ -188,6 +188,7 @@ def test_shared_parameters_come_once():
         (dict(norm_decay=0, bias_decay=0), 'bias_decay, norm_decay'),
         (dict(backbone_lr_mult=-0.1), 'backbone_lr_mult=-0.1: give a number from 0 to 100'),
         (dict(norm_decay_mult='0'), "norm_decay_mult='0': give a number from 0 to 100"),
+        (dict(backbone_lr_mult=None), 'backbone_lr_mult=None: give a number from 0 to 100$'),
         (dict(layer_decay=0), r'layer_decay=0: give a number in \(0, 1\], or None'),
     ],
 )

@@ -87,8 +87,8 @@ class TransformerOptimConstructor(DefaultOptimWrapperConstructor):
             )
         self.paramwise_cfg = {**DEFAULTS, **self.paramwise_cfg}
         for key, value in self.paramwise_cfg.items():
-            hint = Fraction if key == 'layer_decay' else Multiplier
-            check(f'TransformerOptimConstructor: {key}', value, hint | None)
+            hint: Any = Fraction if key == 'layer_decay' else Multiplier
+            check(f'TransformerOptimConstructor: {key}', value, hint if DEFAULTS[key] else hint | None)
         for key in ('lr', 'weight_decay'):
             check(f'TransformerOptimConstructor: optimizer.{key}', self.optimizer_cfg.get(key), Multiplier)
 
