@@ -19,7 +19,7 @@ from .memory import Memory
 
 @dataclass(frozen=True)
 class StepCost:
-    """Input shape (B, 3, [T,] H, W), seconds, and MiB above the process without model and batch."""
+    """Input shape, (B, 3, H, W) or (B, views, 3, T, H, W), seconds, and MiB above the process before the model."""
 
     shape: tuple[int, ...]
     seconds: float
