@@ -73,6 +73,6 @@ class Tokenizer(nn.Module):
     def _embed_patches(self, x: Tensor) -> Tensor:
         for axis, size in enumerate(self.kernel, 2):
             x = x.narrow(axis, 0, x.shape[axis] // size * size)
-        sides = dict(zip('ijk', self.kernel, strict=False))
+        sides = dict(zip('ijk'[: len(self.kernel)], self.kernel, strict=True))  # torch 2.4 compiles only equal lengths
         patches = rearrange(x, PATCHES[len(self.kernel)], **sides)  # (B, *grid, C * kernel)
         return F.linear(patches, self.proj.weight.flatten(1), self.proj.bias)  # (B, *grid, dim)
