@@ -5,10 +5,8 @@ import re
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -107,10 +105,9 @@ def _damaged_entry(path: Path) -> str:
 
     ``torch.load`` does not verify checksums. 0 means none (``torch.serialization.set_crc32_options(False)``).
     """
-    with zipfile.ZipFile(path) as archive, ThreadPoolExecutor() as pool:
-        entries = [entry for entry in archive.infolist() if entry.CRC]
-        intact = pool.map(partial(_is_intact, archive), entries)
-        return next((entry.filename for entry, good in zip(entries, intact, strict=True) if not good), '')
+    with zipfile.ZipFile(path) as archive:  # from one thread: Python 3.12's mixes up positions between threads
+        entries = (entry for entry in archive.infolist() if entry.CRC)
+        return next((entry.filename for entry in entries if not _is_intact(archive, entry)), '')
 
 
 def _is_intact(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bool:
