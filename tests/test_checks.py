@@ -167,7 +167,6 @@ def test_unknown_arguments_of_a_file_backend_need_one():
         (Annotated[int, Rule('an even number', lambda n: n % 2 == 0)], [2], [1, '2']),
         (Any, [object()], []),
     ],
-    ids=str,
 )
 def test_hints(hint, good, bad):
     for value in good:
