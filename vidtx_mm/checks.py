@@ -107,9 +107,12 @@ def check(name: str, value: T, hint: Any) -> T:
         ValueError: otherwise, with the values that do.
     """
     if not fits(value, hint):
-        values = phrase(hint)
-        raise ValueError(f'{name}={value!r}: {"choose" if values.startswith("one of") else "give"} {values}')
+        raise _invalid(name, value, phrase(hint))
     return value
+
+
+def _invalid(name: str, value: Any, values: str) -> ValueError:
+    return ValueError(f'{name}={value!r}: {"choose" if values.startswith("one of") else "give"} {values}')
 
 
 def choose(name: str, value: T, valid: Iterable[T]) -> T:
@@ -118,7 +121,9 @@ def choose(name: str, value: T, valid: Iterable[T]) -> T:
     Raises:
         ValueError: otherwise, with the valid values.
     """
-    return check(name, value, Annotated[Any, OneOf(list(valid))])
+    if value not in (choices := list(valid)):  # in forward passes, too: torch.compile traces this, but no hints
+        raise _invalid(name, value, OneOf(choices).values)
+    return value
 
 
 def checked(init: Callable[..., None]) -> Callable[..., None]:
