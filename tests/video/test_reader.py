@@ -248,7 +248,10 @@ def test_decoding_that_takes_too_long_is_given_up(tmp_path: Path, monkeypatch: p
 
 @pytest.mark.parametrize('size', [(2160, 3840), (4320, 7680)])
 def test_large_videos_do_not_take_the_memory_of_a_run(size: tuple[int, int], tmp_path: Path) -> None:
-    """Four clips of 32 frames, as in a test with several views, stay under 1.5 GiB in all."""
+    """Four clips of 32 frames, as in a test with several views, take at most 1.1 GiB above the imports.
+
+    The imports take 0.4 GiB with a CPU build of torch and more with CUDA builds.
+    """
     path = tmp_path / 'large.mp4'
     with av.open(str(path), 'w') as container:
         stream: Any = container.add_stream('libx264', rate=25, options={'preset': 'ultrafast'})
@@ -262,12 +265,13 @@ def test_large_videos_do_not_take_the_memory_of_a_run(size: tuple[int, int], tmp
     code = (
         'import sys; from vidtx_mm.transforms import VideoDecode, VideoInit; import numpy as np\n'
         'from vidtx_mm.benchmark.memory import resident_peak\n'
+        'imports = resident_peak()\n'
         'results = VideoDecode()(VideoInit()(dict(filename=sys.argv[1])) | dict(frame_inds=np.arange(128) % 2))\n'
-        'print(*results["img_shape"], round(resident_peak()))'
+        'print(*results["img_shape"], round(resident_peak() - imports))'
     )
     done = subprocess.run(
         [sys.executable, '-c', code, str(path)], capture_output=True, text=True, timeout=120, check=True
     )
     height, width, mebibytes = map(int, done.stdout.split()[-3:])
     assert (height, width) == (1152, 2048)
-    assert mebibytes < 1.5 * 2**10
+    assert mebibytes < 1.1 * 2**10
