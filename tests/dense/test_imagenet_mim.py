@@ -105,11 +105,12 @@ def test_converted_file_in_the_inferencer(trained: Path, figures: Path, tmp_path
     convert(str(tmp_path / 'published.pth'), tmp_path / 'plain.pth', str(trained / f'{NAME}.py'))
     plain = torch.load(tmp_path / 'plain.pth', weights_only=True)['state_dict']
     assert plain.keys() == state(trained).keys()
-    inferencer = ImageClassificationInferencer(
-        str(trained / f'{NAME}.py'), str(tmp_path / 'plain.pth'), device='cpu', classes=['ball', 'person']
-    )
     images = [str(path) for name in ('ball', 'person') for path in (figures / 'folders/val' / name).glob('*.png')]
-    found = [result['pred_class'] for result in inferencer(images)]
+    with DefaultScope.overwrite_default_scope('mmpretrain'):  # the inferencer keeps a scope that is set already
+        inferencer = ImageClassificationInferencer(
+            str(trained / f'{NAME}.py'), str(tmp_path / 'plain.pth'), device='cpu', classes=['ball', 'person']
+        )
+        found = [result['pred_class'] for result in inferencer(images)]
     right = np.mean([Path(image).parent.name == name for image, name in zip(images, found, strict=True)])
     assert 100 * right == pytest.approx(accuracy(trained), abs=0.01)
 
