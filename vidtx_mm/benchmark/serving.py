@@ -10,6 +10,7 @@ from ..apis.optimize import MODES, prepare_all, time_in_turn
 from .complexity import count
 from .gemm import GemmRate, linear_products
 from .pairs import Pair
+from .report import markdown
 
 COLUMNS = ('model', 'mode', 'time per call', 'ratio to eager', 'ratio to the limit', 'difference')
 
@@ -52,8 +53,7 @@ def _ratios(times: list[float], others: list[float]) -> list[float]:
 
 def serving_table(rows: list[dict[str, Any]]) -> str:
     """Format rows as a Markdown table, with seconds and ratios as median (min-max)."""
-    lines = [COLUMNS, ('---',) * len(COLUMNS), *map(_cells, rows)]
-    return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
+    return markdown(COLUMNS, map(_cells, rows))
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:

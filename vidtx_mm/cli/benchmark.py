@@ -1,6 +1,5 @@
 """``vidtx benchmark``."""
 
-import json
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import click
 
 from .frame import command as make_command
+from .frame import write_record
 
 
 @make_command('vidtx benchmark swin3d_t --mode forward --runs 7 --out benchmark.json')
@@ -44,7 +44,7 @@ def command(
     the peak of PyTorch's allocator; give --warmup 3 or more with --compile.
     """
     from vidtx_mm.benchmark.pairs import PAIRS
-    from vidtx_mm.benchmark.report import machine, table, versions
+    from vidtx_mm.benchmark.report import table
     from vidtx_mm.benchmark.run import MeasurementError, measure
     from vidtx_mm.benchmark.worker import MODES, Settings
 
@@ -67,13 +67,5 @@ def command(
     for line in errors:
         click.echo(f'error: {line}', err=True)
     if out:
-        record = dict(
-            command=' '.join(['vidtx', *click.get_current_context().obj]),
-            machine=machine(),
-            versions=versions(),
-            rows=rows,
-            errors=errors,
-        )
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(record, indent=1))
+        write_record(out, rows=rows, errors=errors)
     return 1 if errors else 0

@@ -1,6 +1,5 @@
 """``vidtx benchmark-data``."""
 
-import json
 import re
 import tempfile
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import click
 
 from .frame import command as make_command
+from .frame import write_record
 
 
 def _sizes(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -> list[tuple[int, int]]:
@@ -52,7 +52,6 @@ def command(
     are generated: H.264, 30 frames per second, 300 frames, a key frame every 250.
     """
     from vidtx_mm.benchmark import data
-    from vidtx_mm.benchmark.report import machine, versions
 
     sides = [data.Side('ours'), data.Side("MMAction2's decoder", decoder={'host': True})]
     if short_side:
@@ -77,6 +76,5 @@ def command(
     if rows:
         click.echo(data.table(rows))
     if out:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(dict(machine=machine(), versions=versions(), rows=rows), indent=1))
+        write_record(out, rows=rows)
     return 0

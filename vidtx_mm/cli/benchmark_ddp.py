@@ -1,11 +1,11 @@
 """``vidtx benchmark-ddp``."""
 
-import json
 from pathlib import Path
 
 import click
 
 from .frame import command as make_command
+from .frame import write_record
 
 
 @make_command('vidtx benchmark-ddp swin3d_t uniformer_s --frames 8 --processes 2')
@@ -35,7 +35,6 @@ def command(
     """
     from vidtx_mm.benchmark.ddp import measure, table
     from vidtx_mm.benchmark.pairs import PAIRS
-    from vidtx_mm.benchmark.report import machine, versions
     from vidtx_mm.benchmark.worker import Settings
 
     if unknown := [name for name in pairs if name not in PAIRS]:
@@ -48,5 +47,4 @@ def command(
         rows.append(measure(name, pair.ours, settings, processes, runs, warmup))
     click.echo(table(rows))
     if out:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(dict(machine=machine(), versions=versions(), rows=rows), indent=1))
+        write_record(out, rows=rows)

@@ -1,11 +1,11 @@
 """``vidtx benchmark-serving``."""
 
-import json
 from pathlib import Path
 
 import click
 
 from .frame import command as make_command
+from .frame import write_record
 
 DEFAULT = ('swin3d_t', 'uniformer_s', 'timesformer', 'vivit_b', 'vivit_b_fe')
 
@@ -35,7 +35,6 @@ def command(
     import torch
 
     from vidtx_mm.benchmark.pairs import PAIRS
-    from vidtx_mm.benchmark.report import machine, versions
     from vidtx_mm.benchmark.serving import measure_serving, serving_table
 
     if unknown := [name for name in names if name not in PAIRS]:
@@ -49,12 +48,5 @@ def command(
         rows += measure_serving(name, pair, frames or pair.frames, size or pair.size, batch, runs)
     click.echo(serving_table(rows))
     if out:
-        record = dict(
-            command=' '.join(['vidtx', *click.get_current_context().obj]),
-            machine=machine(),
-            versions=versions(),
-            rows=rows,
-        )
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(record, indent=1))
+        write_record(out, rows=rows)
     return 0

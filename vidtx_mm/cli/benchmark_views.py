@@ -1,11 +1,11 @@
 """``vidtx benchmark-views``."""
 
-import json
 from pathlib import Path
 
 import click
 
 from .frame import command as make_command
+from .frame import write_record
 
 
 @make_command('vidtx benchmark-views configs/swin3d_t_k400.py --against ../vidtx_mm_before --at-a-time 1')
@@ -43,7 +43,6 @@ def command(
 
     from vidtx_mm.apis.recognizer import find_device
     from vidtx_mm.benchmark.complexity import view_shape
-    from vidtx_mm.benchmark.report import machine, versions
     from vidtx_mm.benchmark.views import Side, measure, table
 
     find_device(device)
@@ -57,5 +56,4 @@ def command(
         rows += measure(config.resolve(), [views, *clip], sides, rounds, device, threads)
     click.echo(table(rows))
     if out:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(dict(machine=machine(), versions=versions(), rows=rows), indent=1))
+        write_record(out, rows=rows)

@@ -1,5 +1,6 @@
 """The frame of all commands: how they are found, how options repeat, how errors end."""
 
+import json
 import os
 import sys
 import warnings
@@ -112,6 +113,16 @@ def writable(out: str | Path | None) -> None:
         Path(out).parent.mkdir(parents=True, exist_ok=True)
         with Path(out).open('a'):
             pass
+
+
+def write_record(out: Path, **record: Any) -> None:
+    """Write the numbers of a measurement as JSON, with the command, the machine and the versions."""
+    from vidtx_mm.benchmark.report import machine, versions
+
+    command_line = ' '.join(['vidtx', *click.get_current_context().obj])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    whole = dict(command=command_line, machine=machine(), versions=versions()) | record
+    out.write_text(json.dumps(whole, indent=1))
 
 
 def parse_cfg_options(words: Iterable[str]) -> dict[str, Any]:

@@ -1,12 +1,11 @@
 """``vidtx gpu-check``."""
 
-import json
 from pathlib import Path
 
 import click
 
 from .frame import command as make_command
-from .frame import writable
+from .frame import writable, write_record
 
 
 @make_command('vidtx gpu-check --out gpu_check.json')
@@ -27,7 +26,5 @@ def command(device: str, small: bool, minutes: float, out: Path | None) -> int:
     record = GpuCheck(device, small).run(60 * minutes, lambda line: click.echo(line, err=True))
     click.echo(summary(record))
     if out:
-        out.write_text(
-            json.dumps(dict(command=' '.join(['vidtx', *click.get_current_context().obj])) | record, indent=1)
-        )
+        write_record(out, **record)
     return int(any(row['status'] == 'FAILED' for row in record['checks']))
